@@ -1,0 +1,1 @@
+"""The durable log between the collector and every worker."""

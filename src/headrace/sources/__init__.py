@@ -1,0 +1,1 @@
+"""Sources: one file per platform, found by file name."""

@@ -1,0 +1,1 @@
+"""Warehouses: tables and transactions, one file per engine."""

@@ -1,0 +1,1 @@
+"""The workspace: sources, schemas and write keys as records in a database."""

@@ -1,0 +1,32 @@
+"""What the workspace keeps, as frozen structs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+
+class WriteKey(msgspec.Struct, frozen=True):
+    """A live write key: `digest` is its HMAC-SHA256 under the workspace's secret, hex; `last_four` its last characters."""
+
+    digest: str
+    last_four: str
+    created_at: datetime
+
+
+class Source(msgspec.Struct, frozen=True):
+    """A source. `slug` never changes and is the source's name in the log, the books and headrace.rejected; `kind` is the
+    slug of its catalogue entry; `schema` its namespace in every warehouse. `settings` are those that the kind declares,
+    as configured (JSON values; absent ones have the kind's defaults). A removed source is kept, so that its events still load and its schema stays taken."""
+
+    slug: str
+    kind: str
+    nickname: str
+    schema: str
+    enabled: bool
+    created_at: datetime
+    keys: tuple[WriteKey, ...] = ()
+    settings: dict[str, Any] = {}
+    removed_at: datetime | None = None
