@@ -1,0 +1,86 @@
+# Everything here sets up what it needs by itself, once; `make` alone lists what there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+NODE_CLIENTS := tests/clients/node
+# Locked and hashed: nothing is installed that is not named in requirements/.
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-input --quiet
+PYTEST_ARGS ?=
+ROUNDS ?= 5
+SEED ?= 1
+LOCK_ARGS ?=
+
+.PHONY: help demo test check format bench crash lock setup clean
+
+help:
+	@echo "make demo      a server with realistic campaigns, in headrace-demo/"
+	@echo "make test      every test (PYTEST_ARGS='tests/unit -k name' for some of them)"
+	@echo "make check     lint, formatting, types, layers"
+	@echo "make format    write the formatting"
+	@echo "make bench     measure, beside nginx on the same machine"
+	@echo "make crash     kill it again and again (ROUNDS=5 SEED=1)"
+	@echo "make lock      write requirements/ from pyproject.toml (LOCK_ARGS=--upgrade for newer versions)"
+	@echo "make setup     only install what the above need"
+	@echo "make clean     remove what was installed and cached here; never data"
+
+demo: $(VENV)/.run
+	$(BIN)/headrace demo
+
+test: setup
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.test
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+bench: $(VENV)/.test
+	@.ci/debian nginx=nginx-light
+	$(BIN)/python bench/run.py
+
+crash: $(VENV)/.test
+	@.ci/debian strace
+	$(BIN)/python tests/crash/run.py --rounds $(ROUNDS) --seed $(SEED)
+
+lock: | .venv-lock/bin/uv
+	.venv-lock/bin/python .ci/lock.py $(LOCK_ARGS)
+
+setup: $(VENV)/.test $(NODE_CLIENTS)/node_modules/.installed
+	@.ci/debian strace chromium
+
+clean:
+	rm -rf $(VENV) .venv-lock $(NODE_CLIENTS)/node_modules build dist
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@.ci/venv $(VENV)
+
+$(VENV)/.run: requirements/build.txt requirements/run.txt pyproject.toml | $(BIN)/python
+	@echo "installing what headrace needs to run into $(VENV) (once)"
+	@$(INSTALL) --require-hashes -r requirements/build.txt -r requirements/run.txt
+	@$(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.test: requirements/test.txt $(VENV)/.run
+	@echo "installing what the tests need into $(VENV) (once)"
+	@$(INSTALL) --require-hashes -r requirements/test.txt
+	@touch $@
+
+$(NODE_CLIENTS)/node_modules/.installed: $(NODE_CLIENTS)/package-lock.json $(NODE_CLIENTS)/.npmrc $(VENV)/.test
+	@echo "installing the real SDKs that the tests drive into $(NODE_CLIENTS) (once)"
+	@cd $(NODE_CLIENTS) && $(abspath $(BIN))/python $(abspath .ci)/npm.py ci --ignore-scripts --loglevel=error
+	@touch $@
+
+.venv-lock/bin/uv:
+	@.ci/venv .venv-lock
+	@.venv-lock/bin/python -m pip install --disable-pip-version-check --no-input --quiet uv
