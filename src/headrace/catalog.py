@@ -28,7 +28,9 @@ def connectors(package: str, base: type) -> Mapping[str, type]:
             if isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__
         ]
         if len(classes) != 1:
-            raise ConfigError(f"catalogue: {module.__name__} must define one {base.__name__}, it defines {len(classes)}")
+            raise ConfigError(
+                f"catalogue: {module.__name__} must define one {base.__name__}, it defines {len(classes)}"
+            )
         found[module_info.name.replace("_", "-")] = classes[0]
     for entry in entry_points(group=package):
         found[entry.name] = entry.load()

@@ -27,7 +27,8 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     listen: Annotated[str, _help("HOST:PORT that the tracking API listens on.")] = "127.0.0.1:8000"
     processes: Annotated[int, _help("Collector processes; each writes a partition of its own.", ge=1, le=64)] = 1
     compat_always_200: Annotated[
-        bool, _help("Answer 200 to unknown write keys and refused events, as Segment does. Nothing more is stored by it.")
+        bool,
+        _help("Answer 200 to unknown write keys and refused events, as Segment does. Nothing more is stored by it."),
     ] = False
     staging_bytes: Annotated[
         int, _help("Accepted bytes that may wait for the log before requests wait, then get 503.", ge=1_000_000)
@@ -38,10 +39,15 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     body_timeout_seconds: Annotated[float, _help("How long a client may take to send a request's body.", gt=0)] = 30.0
     max_connections: Annotated[int, _help("Open connections; more get 503.", ge=1)] = 10_000
     events_per_second_per_source: Annotated[
-        int, _help("Events a second that one source may send to one collector process; more get 429. 0 is no limit.", ge=0)
+        int,
+        _help("Events a second that one source may send to one collector process; more get 429. 0 is no limit.", ge=0),
     ] = 0
     events_per_second_per_address: Annotated[
-        int, _help("Events a second that one peer address may send to one collector process; more get 429. 0 is no limit.", ge=0)
+        int,
+        _help(
+            "Events a second that one peer address may send to one collector process; more get 429. 0 is no limit.",
+            ge=0,
+        ),
     ] = 0
     trust_forwarded_for: Annotated[
         bool, _help("Take the client's address from X-Forwarded-For: only behind a proxy of your own that sets it.")
@@ -51,11 +57,16 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class LogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     segment_bytes: Annotated[int, _help("A segment of the log is closed at this size.", ge=65_536)] = 256_000_000
     segment_seconds: Annotated[float, _help("A segment of the log is closed at this age.", gt=0)] = 86_400.0
-    retention_bytes: Annotated[int, _help("Loaded segments beyond this total are removed, oldest first.", ge=0)] = 20_000_000_000
+    retention_bytes: Annotated[int, _help("Loaded segments beyond this total are removed, oldest first.", ge=0)] = (
+        20_000_000_000
+    )
     retention_seconds: Annotated[float, _help("Loaded segments older than this are removed.", ge=0)] = 14 * 86_400.0
     max_bytes: Annotated[
         int,
-        _help("Segments beyond this total are removed even if not loaded yet, which loses events loudly. 0 never does it.", ge=0),
+        _help(
+            "Segments beyond this total are removed even if not loaded yet, which loses events loudly. 0 never does it.",
+            ge=0,
+        ),
     ] = 0
     linger_seconds: Annotated[float, _help("How long a commit waits for company.", ge=0, le=1)] = 0.002
     commit_bytes: Annotated[int, _help("A commit that has this much waits no longer.", ge=1_024)] = 512_000
@@ -66,13 +77,21 @@ class LoaderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     load_events: Annotated[int, _help("Events in one load at the most.", ge=1)] = 50_000
     load_bytes: Annotated[int, _help("Uncompressed bytes of the log in one load at the most.", ge=1_024)] = 24_000_000
     dedup_days: Annotated[float, _help("The window in which a repeated messageId is found.", gt=0)] = 30.0
-    dedup_memory_bytes: Annotated[int, _help("Memory for the filters of that window; beyond it the oldest leave.", ge=1_000_000)] = 128_000_000
-    max_columns: Annotated[int, _help("Columns of a table at the most; further properties go to _extra.", ge=50, le=1_500)] = 500
-    max_tables: Annotated[int, _help("Tables of a schema at the most; further events are rows of tracks only.", ge=10)] = 1_000
+    dedup_memory_bytes: Annotated[
+        int, _help("Memory for the filters of that window; beyond it the oldest leave.", ge=1_000_000)
+    ] = 128_000_000
+    max_columns: Annotated[
+        int, _help("Columns of a table at the most; further properties go to _extra.", ge=50, le=1_500)
+    ] = 500
+    max_tables: Annotated[
+        int, _help("Tables of a schema at the most; further events are rows of tracks only.", ge=10)
+    ] = 1_000
 
 
 class WarehouseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    memory_bytes: Annotated[int, _help("Memory limit of the embedded DuckDB, loader and queries together.", ge=128_000_000)] = 256_000_000
+    memory_bytes: Annotated[
+        int, _help("Memory limit of the embedded DuckDB, loader and queries together.", ge=128_000_000)
+    ] = 256_000_000
     threads: Annotated[int, _help("Threads of the embedded DuckDB.", ge=1)] = 2
     query_timeout_seconds: Annotated[float, _help("A query is cancelled after this time.", gt=0)] = 60.0
     query_rows: Annotated[int, _help("Rows of a query's answer at the most.", ge=1)] = 10_000

@@ -6,7 +6,7 @@ A source is pure: no clock, no network. The tracking API has parsed the event in
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, cast, get_type_hints
 
 import msgspec
 
@@ -64,6 +64,9 @@ class SourceKind:
     """What to use instead; None for a current one."""
     setup: ClassVar[Sequence[str]] = ()
     """The steps after the write key was shown, a sentence each."""
+    handover: ClassVar[str | None] = None
+    """What to write to the people who run the platform, where the user cannot enter address and key there: `{url}` (of the
+    tracking API, without a path) and `{write_key}` are filled in by `handover_text`."""
     Settings: ClassVar[type[SourceSettings]] = SourceSettings
 
     def __init__(self, slug: str, settings: SourceSettings) -> None:
@@ -71,6 +74,8 @@ class SourceKind:
         self.slug = slug
         self.settings = settings
 
+    warnings: ClassVar[Mapping[str, str]] = {}
+    """The warnings that `refine` gives, in words; a warning is `code` or `code:subject`."""
     refines: ClassVar[bool] = False
     """Whether `refine` does anything, so that the collector need not call it."""
 
@@ -91,6 +96,43 @@ def kind(slug: str) -> type[SourceKind]:
     if found is None:
         raise NotFoundError(f"source: there is no kind {slug!r} in the catalogue; it has {', '.join(kinds())}")
     return found
+
+
+def search(words: str) -> Mapping[str, type[SourceKind]]:
+    """The kinds in whose slug, title, former names or summary every word occurs, case ignored; deprecated ones last."""
+    wanted = words.casefold().split()
+
+    def text(slug: str, found: type[SourceKind]) -> str:
+        return " ".join((slug, found.title, *found.also_known_as, found.summary)).casefold()
+
+    matching = [(slug, found) for slug, found in kinds().items() if all(word in text(slug, found) for word in wanted)]
+    return dict(sorted(matching, key=lambda entry: (entry[1].deprecated is not None, entry[1].title.casefold())))
+
+
+class Setting(NamedTuple):
+    """A setting that a kind declares, for forms and documentation. `default` is a JSON value."""
+
+    name: str
+    default: Any
+    description: str
+
+
+def declared_settings(kind: type[SourceKind]) -> Sequence[Setting]:
+    """In the order of the classes; a description is empty where the author gave none."""
+    hints = get_type_hints(kind.Settings, include_extras=True)
+    defaults = msgspec.to_builtins(kind.Settings())
+    found = []
+    for name in kind.Settings.__struct_fields__:
+        metas = [meta for meta in getattr(hints[name], "__metadata__", ()) if isinstance(meta, msgspec.Meta)]
+        found.append(Setting(name, defaults[name], metas[0].description or "" if metas else ""))
+    return found
+
+
+def handover_text(kind: type[SourceKind], url: str, write_key: str) -> str | None:
+    """`handover` filled in; None where the platform's people need not be asked."""
+    if kind.handover is None:
+        return None
+    return kind.handover.replace("{url}", url).replace("{write_key}", write_key)
 
 
 def configured(kind_slug: str, slug: str, settings: Mapping[str, Any]) -> SourceKind:

@@ -1,0 +1,325 @@
+"""The decision at the door, a plain function of bytes: which events of a request are accepted, which refused and why."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Final, cast
+from uuid import uuid4
+
+import msgspec
+
+from headrace.collector import clock, incoming
+from headrace.collector.incoming import Body, Id, Incoming
+from headrace.errors import RequestError
+from headrace.event import EMPTY_OBJECT, EVENT_TYPES, Event, EventType, RejectedEvent, encode
+from headrace.log.base import Tally
+from headrace.sources.base import Draft, SourceKind
+
+MESSAGE_ID_CHARACTERS: Final = 100
+RAW_KEPT: Final = 32 * 1024
+
+WARNINGS: Final = {
+    "id_number": "an id was a number; it is stored as text",
+    "message_id_hashed": "messageId has 100 characters or more; its SHA-256 is stored",
+    "timestamp_number": "timestamp was a number; it was read as seconds or milliseconds since 1970",
+    clock.TIMESTAMP_UNREADABLE: "timestamp is not ISO-8601; the time of receipt stands for it",
+    clock.TIMESTAMP_IN_FUTURE: "timestamp is more than five minutes in the future; the time of receipt stands for it",
+}
+"""The collector's warnings; sources add their own."""
+
+# Segment's mobile libraries by context.library.name, and Segment's flag for "take the connection's address".
+_DIRECT: Final = re.compile(rb'analytics-(?:ios|android|swift|kotlin|react-native|flutter)|"direct"\s*:\s*true')
+_BROWSER_CHANNELS: Final = frozenset(("browser", "client", "mobile", "web"))
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """What the connection tells: the peer's address, whether a browser or pixel sent this, and its user agent (pixels only)."""
+
+    ip: str | None = None
+    direct: bool = False
+    user_agent: str | None = None
+    sent_at: str | None = None
+    """From the header SentAt, used where the body has none."""
+
+
+class Refusal(msgspec.Struct, frozen=True, rename="camel"):
+    """An entry of the answer's `rejected`."""
+
+    index: int
+    message_id: str | None
+    code: str
+    message: str
+
+
+class Acceptance(msgspec.Struct):
+    """What a request comes to. `lines` are the log's; `accepted` counts events, `refusals` those that were not."""
+
+    lines: list[bytes]
+    accepted: int
+    refusals: list[Refusal]
+    events: list[Event] | None = None
+    """The accepted events, for a dry run only."""
+
+    @property
+    def tally(self) -> Tally:
+        return Tally(self.accepted, len(self.refusals))
+
+    def answer(self) -> dict[str, Any]:
+        return {"success": True, "accepted": self.accepted, "rejected": self.refusals}
+
+
+def single(
+    raw: bytes, event_type: str | None, source: SourceKind, received_at: datetime, origin: Origin, *, dry: bool = False
+) -> Acceptance:
+    """A call of one event; `event_type` from the path wins over the body's."""
+    return _judged([raw], event_type, Body(), source, received_at, origin, dry=dry)
+
+
+def batched(body: Body, source: SourceKind, received_at: datetime, origin: Origin, *, dry: bool = False) -> Acceptance:
+    """A batch. Raises RequestError when there is nothing to judge: `empty_batch`, or too many events."""
+    if not body.batch:
+        raise RequestError("empty_batch", 'the body has no batch, or an empty one; send {"batch": [event, ...]}')
+    if len(body.batch) > incoming.BATCH_EVENTS:
+        raise RequestError(
+            "bad_request", f"the batch has {len(body.batch)} events; the limit is {incoming.BATCH_EVENTS}"
+        )
+    return _judged(body.batch, None, body, source, received_at, origin, dry=dry)
+
+
+def unreadable(raw: bytes, error: RequestError, source: SourceKind, received_at: datetime) -> Acceptance:
+    """A body of a known source that is no event at all: one refused event, its text kept."""
+    entry = _rejected(raw, error, source.slug, received_at, None)
+    return Acceptance([encode(entry)], 0, [Refusal(0, None, error.code, error.reason)])
+
+
+def _judged(
+    raws: Iterable[bytes | msgspec.Raw],
+    event_type: str | None,
+    body: Body,
+    source: SourceKind,
+    received_at: datetime,
+    origin: Origin,
+    *,
+    dry: bool,
+) -> Acceptance:
+    lines: list[bytes] = []
+    refusals: list[Refusal] = []
+    events: list[Event] = []
+    judge = _Judge(source, received_at, origin, body)
+    for index, raw in enumerate(raws):
+        sent = None
+        try:
+            sent = incoming.incoming(raw)
+            event = judge.event(sent, event_type)
+        except RequestError as error:
+            message_id = _text(sent.messageId or sent.message_id) if sent else None
+            refusals.append(Refusal(index, message_id, error.code, error.reason))
+            lines.append(encode(_rejected(raw, error, source.slug, received_at, message_id)))
+        else:
+            lines.append(encode(event))
+            if dry:
+                events.append(event)
+    return Acceptance(lines, len(lines) - len(refusals), refusals, events if dry else None)
+
+
+class _Judge:
+    """What is the same for all events of a request."""
+
+    def __init__(self, source: SourceKind, received_at: datetime, origin: Origin, body: Body) -> None:
+        self.source = source
+        self.slug = source.slug
+        self.clock_skew = source.settings.clock_skew
+        self.received_at = received_at
+        self.origin = origin
+        self.context = _object(body.context, "bad_request", "the batch's context") if len(body.context) else None
+        self.integrations = (
+            _object(body.integrations, "bad_request", "the batch's integrations") if len(body.integrations) else None
+        )
+        self.sent_at = _text(body.sentAt if body.sentAt is not None else body.sent_at)
+        self._parsed_sent_at: tuple[str, datetime | None] = ("", None)
+
+    def event(self, sent: Incoming, event_type: str | None) -> Event:
+        """Raises RequestError with the protocol's code."""
+        warnings: list[str] = []
+        draft = self.draft(sent, event_type, warnings)
+        if self.source.refines:
+            self.source.refine(draft)
+        _check_identity(draft)
+        sent_at = draft.sent_at
+        timestamp, warning = clock.event_time(self.received_at, draft.timestamp, self._moment(sent_at), self.clock_skew)
+        if warning:
+            warnings.append(warning)
+        return Event(
+            self.slug,
+            cast("EventType", draft.type),
+            _message_id(draft.message_id, warnings),
+            self.received_at,
+            timestamp,
+            draft.event,
+            draft.name,
+            draft.user_id,
+            draft.anonymous_id,
+            draft.group_id,
+            draft.previous_id,
+            draft.timestamp,
+            sent_at,
+            draft.properties,
+            draft.context,
+            draft.integrations,
+            tuple(warnings),
+        )
+
+    def draft(self, sent: Incoming, event_type: str | None, warnings: list[str]) -> Draft:
+        kind = event_type or sent.type or sent.action
+        if kind not in EVENT_TYPES:
+            kind = kind.lower() if kind else kind
+            if kind not in EVENT_TYPES:
+                raise RequestError(
+                    "type_unknown", f"type must be one of {', '.join(sorted(EVENT_TYPES))}, it is {kind!r}"
+                )
+        properties = EMPTY_OBJECT
+        if kind in ("identify", "group"):
+            if len(sent.traits):
+                properties = _object(sent.traits, "traits_not_object", "traits")
+        elif len(sent.properties):
+            properties = _object(sent.properties, "properties_not_object", "properties")
+        return Draft(
+            kind,
+            sent.event,
+            sent.name,
+            _id(sent.messageId if sent.messageId is not None else sent.message_id, warnings),
+            _id(sent.userId if sent.userId is not None else sent.user_id, warnings),
+            _id(sent.anonymousId if sent.anonymousId is not None else sent.anonymous_id, warnings),
+            _id(sent.groupId if sent.groupId is not None else sent.group_id, warnings),
+            _id(sent.previousId if sent.previousId is not None else sent.previous_id, warnings),
+            _timestamp(sent, warnings),
+            self.sent_at or _text(sent.sentAt if sent.sentAt is not None else sent.sent_at) or self.origin.sent_at,
+            properties,
+            self._context(sent),
+            self._integrations(sent),
+            warnings,
+        )
+
+    def _context(self, sent: Incoming) -> msgspec.Raw:
+        context = _object(sent.context, "bad_request", "context") if len(sent.context) else EMPTY_OBJECT
+        if self.context is not None:
+            context = merged_below(self.context, context)
+        origin = self.origin
+        if origin.ip and (origin.direct or sent.channel in _BROWSER_CHANNELS or _DIRECT.search(context)):
+            known = {"ip": origin.ip}
+            if origin.user_agent:
+                known["userAgent"] = origin.user_agent
+            context = merged_below(known, context)
+        return context
+
+    def _integrations(self, sent: Incoming) -> msgspec.Raw:
+        integrations = EMPTY_OBJECT
+        if len(sent.integrations):
+            integrations = _object(sent.integrations, "bad_request", "integrations")
+        if self.integrations is not None:
+            integrations = merged_below(self.integrations, integrations)
+        return integrations
+
+    def _moment(self, sent_at: str | None) -> datetime | None:
+        if sent_at is None or self.clock_skew == "keep":
+            return None
+        if sent_at != self._parsed_sent_at[0]:
+            self._parsed_sent_at = (sent_at, clock.parse(sent_at))
+        return self._parsed_sent_at[1]
+
+
+def _check_identity(draft: Draft) -> None:
+    if draft.type == "track" and not (draft.event and draft.event.strip()):
+        raise RequestError("event_not_defined", "a track call needs the event's name in `event`")
+    if draft.type == "alias":
+        if draft.user_id is None or draft.previous_id is None:
+            raise RequestError("id_required", "an alias call needs userId and previousId")
+    elif draft.user_id is None and draft.anonymous_id is None:
+        raise RequestError("no_user_anon_id", "an event needs userId or anonymousId")
+    if draft.type == "group" and draft.group_id is None:
+        raise RequestError("id_required", "a group call needs groupId")
+
+
+def _message_id(message_id: str | None, warnings: list[str]) -> str:
+    if message_id is None:
+        return str(uuid4())
+    if len(message_id) >= MESSAGE_ID_CHARACTERS:
+        warnings.append("message_id_hashed")
+        return hashlib.sha256(message_id.encode()).hexdigest()
+    return message_id
+
+
+def _id(value: Id, warnings: list[str]) -> str | None:
+    """Text; blank counts as missing, a number becomes text with a warning, NUL is taken out (no warehouse stores it)."""
+    if value is None:
+        return None
+    if type(value) is not str:
+        warnings.append("id_number")
+        return str(value)
+    if "\x00" in value:
+        value = value.replace("\x00", "")
+    return value if value and not value.isspace() else None
+
+
+def _text(value: Id) -> str | None:
+    return None if value is None or value == "" else str(value)
+
+
+def _timestamp(sent: Incoming, warnings: list[str]) -> str | None:
+    for value in (sent.timestamp, sent.originalTimestamp, sent.original_timestamp):
+        if isinstance(value, str):
+            if value:
+                return value
+        elif value is not None:
+            warnings.append("timestamp_number")
+            return clock.from_epoch(value) or str(value)
+    return None
+
+
+def _object(raw: msgspec.Raw, code: str, name: str) -> msgspec.Raw:
+    text = bytes(raw)
+    if text[:1] == b"{":
+        return raw
+    if text == b"null":
+        return EMPTY_OBJECT
+    raise RequestError(code, f"{name} must be an object")
+
+
+def merged_below(below: msgspec.Raw | dict[str, Any], own: msgspec.Raw) -> msgspec.Raw:
+    """The event's own object, with what only the one below it has added; objects within are merged alike.
+
+    Values pass through as raw JSON, so nothing of them changes."""
+    if own == EMPTY_OBJECT and isinstance(below, msgspec.Raw):
+        return below
+    lower = below if isinstance(below, dict) else _members(below)
+    upper = _members(own)
+    if not lower.keys() - upper.keys() and not any(bytes(v)[:1] == b"{" for v in upper.values()):
+        return own
+    folded: dict[str, Any] = dict(lower)
+    for name, value in upper.items():
+        other = lower.get(name)
+        if isinstance(other, msgspec.Raw) and bytes(other)[:1] == bytes(value)[:1] == b"{":
+            folded[name] = merged_below(other, value)
+        else:
+            folded[name] = value
+    return msgspec.Raw(msgspec.json.encode(folded))
+
+
+_members_decoder: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def _members(raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
+    try:
+        return _members_decoder.decode(raw)
+    except msgspec.DecodeError as error:
+        raise RequestError("bad_request", f"context or integrations cannot be read: {error}") from None
+
+
+def _rejected(
+    raw: bytes | msgspec.Raw, error: RequestError, slug: str, received_at: datetime, message_id: str | None
+) -> RejectedEvent:
+    text = bytes(raw)[:RAW_KEPT].decode("utf-8", "replace")
+    return RejectedEvent(slug, "collector", error.code, error.reason, text, received_at, message_id)

@@ -1,0 +1,180 @@
+"""Group commit: requests of one moment share one append, and each waits until it is durable."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from headrace.errors import LogUnavailableError
+from headrace.log.base import LogWriter, Tally
+
+logger = logging.getLogger(__name__)
+
+
+class _Staged(NamedTuple):
+    lines: Sequence[bytes]
+    source: str
+    tally: Tally
+    size_bytes: int
+    since: float
+    durable: asyncio.Future[None]
+
+
+class Committer:
+    """Stages lines in memory, bounded in bytes, and appends them from one thread of its own.
+
+    A commit waits `linger_seconds` for company unless `commit_bytes` are there. What arrives during a commit makes up the next one.
+    """
+
+    def __init__(
+        self,
+        writer: LogWriter,
+        *,
+        linger_seconds: float,
+        commit_bytes: int,
+        staging_bytes: int,
+        timeout_seconds: float,
+    ) -> None:
+        self._writer = writer
+        self._linger_seconds = linger_seconds
+        self._commit_bytes = commit_bytes
+        self._staging_bytes = staging_bytes
+        self._timeout_seconds = timeout_seconds
+        self._staged: list[_Staged] = []
+        self._staged_bytes = 0
+        self._underway_bytes = 0
+        self._underway: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._overdue: asyncio.TimerHandle | None = None
+        self._room = asyncio.Event()
+        self._room.set()
+        self._thread = ThreadPoolExecutor(1, "append")
+        self._loop = asyncio.get_running_loop()
+        self.failed: str | None = None
+        """Why the last append failed; None when it went well."""
+        self.commits = 0
+        self.committed_bytes = 0
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes in memory that are not durable yet."""
+        return self._staged_bytes + self._underway_bytes
+
+    async def room(self) -> None:
+        """Wait until staging is below its bound; a request's body is read after that.
+
+        Raises LogUnavailableError when there is none within the time."""
+        if self.waiting_bytes < self._staging_bytes:
+            return
+        self._room.clear()
+        try:
+            await asyncio.wait_for(self._room.wait(), self._timeout_seconds)
+        except TimeoutError:
+            raise LogUnavailableError("log: too many events wait to be stored; send again later") from None
+
+    async def store(self, lines: Sequence[bytes], source: str, tally: Tally, size_bytes: int) -> None:
+        """Return when the lines are durable. Raises LogUnavailableError when they are not, or not in time."""
+        durable: asyncio.Future[None] = self._loop.create_future()
+        now = self._loop.time()
+        self._staged.append(_Staged(lines, source, tally, size_bytes, now, durable))
+        self._staged_bytes += size_bytes
+        if self._underway is None:
+            if self._staged_bytes >= self._commit_bytes:
+                self._begin()
+            elif self._timer is None:
+                self._timer = self._loop.call_later(self._linger_seconds, self._begin)
+        if self._overdue is None:
+            self._overdue = self._loop.call_later(self._timeout_seconds, self._refuse_overdue)
+        await durable
+
+    def _begin(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._underway is not None or not self._staged:
+            return
+        group, self._staged = self._staged, []
+        self._underway_bytes, self._staged_bytes = self._staged_bytes, 0
+        lines = [line for staged in group for line in staged.lines]
+        self._underway = self._loop.run_in_executor(self._thread, self._append, lines, _summed(group))
+        self._underway.add_done_callback(lambda underway: self._end(underway, group))
+        self._waiting_group = group
+
+    def _append(self, lines: Sequence[bytes], tally: Mapping[str, Tally]) -> None:
+        self._writer.append(lines, tally)
+
+    def _end(self, underway: asyncio.Future[None], group: Sequence[_Staged]) -> None:
+        error = underway.exception()
+        if error is None:
+            self.failed = None
+            self.commits += 1
+            self.committed_bytes += self._underway_bytes
+        else:
+            if not isinstance(error, LogUnavailableError):
+                logger.error("log: an append failed unexpectedly", exc_info=error)
+                error = LogUnavailableError(f"log: cannot store: {error}")
+            if self.failed is None:
+                logger.error("%s; requests get 503 until it works again", error)
+            self.failed = str(error)
+        for staged in group:
+            if not staged.durable.done():
+                if error is None:
+                    staged.durable.set_result(None)
+                else:
+                    staged.durable.set_exception(error)
+        self._underway, self._underway_bytes, self._waiting_group = None, 0, []
+        self._room.set()
+        if self._staged:
+            waited = self._loop.time() - self._staged[0].since
+            if waited >= self._linger_seconds or self._staged_bytes >= self._commit_bytes:
+                self._begin()
+            else:
+                self._timer = self._loop.call_later(self._linger_seconds - waited, self._begin)
+
+    _waiting_group: Sequence[_Staged] = ()
+
+    def _refuse_overdue(self) -> None:
+        """Answer requests that have waited too long. What is underway may still become durable: the client's retry
+        carries the same messageId and counts as a duplicate then."""
+        limit = self._loop.time() - self._timeout_seconds
+        error = LogUnavailableError("log: storing takes too long; send again later")
+        overdue = [staged for staged in (*self._waiting_group, *self._staged) if staged.since <= limit]
+        for staged in overdue:
+            if not staged.durable.done():
+                staged.durable.set_exception(error)
+        if overdue:
+            self._staged = [staged for staged in self._staged if not staged.durable.done()]
+            self._staged_bytes = sum(staged.size_bytes for staged in self._staged)
+            self.failed = self.failed or str(error)
+        waiting = [staged.since for staged in (*self._waiting_group, *self._staged) if not staged.durable.done()]
+        self._overdue = None
+        if waiting:
+            due = min(waiting) + self._timeout_seconds
+            self._overdue = self._loop.call_at(due + 0.001, self._refuse_overdue)
+
+    async def close(self) -> None:
+        """Store what is staged, then end."""
+        while self._staged or self._underway is not None:
+            self._begin()
+            if self._underway is not None:
+                await asyncio.wait([self._underway])
+                await asyncio.sleep(0)
+        for timer in (self._timer, self._overdue):
+            if timer is not None:
+                timer.cancel()
+        self._thread.shutdown()
+
+
+def _summed(group: Sequence[_Staged]) -> dict[str, Tally]:
+    tally: dict[str, Tally] = {}
+    for staged in group:
+        before = tally.get(staged.source)
+        tally[staged.source] = (
+            staged.tally
+            if before is None
+            else Tally(before.accepted + staged.tally.accepted, before.refused + staged.tally.refused)
+        )
+    return tally

@@ -1,0 +1,82 @@
+"""Which source a write key opens: the workspace as the collector sees it, renewed within a second of a change."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from headrace.errors import RequestError
+from headrace.sources import base
+from headrace.sources.base import SourceKind
+from headrace.workspace.keys import KeyRing
+from headrace.workspace.records import Source
+from headrace.workspace.workspace import Workspace
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS: Final = 0.4
+
+
+class Doors:
+    """Finds the configured source behind a key."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._revision = -1
+        self._ring: KeyRing
+        self._kinds: Mapping[str, SourceKind] = {}
+        self.renew()
+
+    def renew(self) -> None:
+        """Read the workspace again if it has changed."""
+        if self._workspace.revision() == self._revision:
+            return
+        self._revision, sources = self._workspace.snapshot()
+        self._ring = KeyRing(self._workspace.secret, sources)
+        self._kinds = {source.slug: kind for source in sources if (kind := _configured(source))}
+
+    def open(self, key: str | None) -> SourceKind:
+        """The source of this key. Raises RequestError 401 `invalid_write_key` or 404 `source_disabled`."""
+        source = self._ring.find(key) if key else None
+        if source is None or source.removed_at is not None:
+            what = "unknown" if key else "missing"
+            raise RequestError(
+                "invalid_write_key", f"the write key is {what}; `headrace source show` tells its last four", 401
+            )
+        if not source.enabled:
+            raise RequestError(
+                "source_disabled", f"the source {source.slug} is disabled; `headrace source enable` opens it", 404
+            )
+        kind = self._kinds.get(source.slug)
+        if kind is None:
+            raise RequestError(
+                "source_disabled", f"the source {source.slug} has no usable kind or settings on this server", 404
+            )
+        return kind
+
+    async def watch(self) -> None:
+        """Renew for ever; a workspace that cannot be read leaves the doors as they are."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            try:
+                await loop.run_in_executor(None, self.renew)
+            except Exception:
+                logger.exception("collector: the workspace cannot be read; sources stay as they were")
+
+
+def _configured(source: Source) -> SourceKind | None:
+    try:
+        return base.configured(source.kind, source.slug, source.settings)
+    except Exception as error:  # noqa: BLE001 - one source that cannot be set up must not close the others
+        if not isinstance(error, msgspec.ValidationError):
+            logger.warning("collector: source %s cannot be opened: %s", source.slug, error)
+        else:
+            logger.warning(
+                "collector: settings of source %s do not fit its kind %s: %s", source.slug, source.kind, error
+            )
+        return None

@@ -1,0 +1,54 @@
+"""The collector's counts in Prometheus' text form. Plain integers on the hot path, a registry only when somebody asks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metrics(Collector):
+    """Since this process began. `events` counts by (source, result), `requests` by (route, status), `refusals` by
+    (source, code), `unknown` the requests with no usable write key by code."""
+
+    def __init__(self, gauges: Callable[[], dict[str, float]]) -> None:
+        self.events: Counter[tuple[str, str]] = Counter()
+        self.requests: Counter[tuple[str, str]] = Counter()
+        self.refusals: Counter[tuple[str, str]] = Counter()
+        self.unknown: Counter[str] = Counter()
+        self._gauges = gauges
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        yield _counter("headrace_events", "Events by source and result.", ("source", "result"), self.events.items())
+        yield _counter("headrace_requests", "Requests by route and status.", ("route", "status"), self.requests.items())
+        yield _counter(
+            "headrace_refusals", "Refused events by source and code.", ("source", "code"), self.refusals.items()
+        )
+        yield _counter(
+            "headrace_unattributed_requests",
+            "Requests without a usable write key, by code.",
+            ("code",),
+            (((code,), count) for code, count in self.unknown.items()),
+        )
+        for name, value in self._gauges().items():
+            yield GaugeMetricFamily(name, name.removeprefix("headrace_").replace("_", " "), value=value)
+
+    def text(self) -> bytes:
+        return generate_latest(self._registry)
+
+
+def _counter(
+    name: str, text: str, labels: tuple[str, ...], counts: Iterable[tuple[tuple[str, ...], int]]
+) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for values, count in list(counts):
+        family.add_metric(values, count)
+    return family

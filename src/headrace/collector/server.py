@@ -1,0 +1,368 @@
+"""The tracking API as a raw ASGI app: routes, authentication, limits, answers. What is accepted is decided in accept.py."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from headrace.collector import accept, credentials, incoming, pixel
+from headrace.collector.accept import Acceptance, Origin
+from headrace.collector.committer import Committer
+from headrace.collector.doors import Doors
+from headrace.collector.limits import Rate
+from headrace.collector.metrics import CONTENT_TYPE, Metrics
+from headrace.config import CollectorConfig
+from headrace.errors import LogUnavailableError, RequestError, RetryableError
+from headrace.sources.base import SourceKind
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+OK: Final = b'{"success": true}'
+ANY_ORIGIN: Final[Header] = (b"access-control-allow-origin", b"*")
+PREFLIGHT: Final[tuple[Header, ...]] = (
+    (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
+    (
+        b"access-control-allow-headers",
+        b"Authorization, Content-Type, Content-Encoding, X-Write-Key, AnonymousId, SentAt, X-Retry-Count",
+    ),
+    (b"access-control-max-age", b"86400"),
+)
+
+
+class Route(NamedTuple):
+    """`kind`: event (one, its type from the path), batch, validate, metrics of the browser SDK (dropped)."""
+
+    kind: str
+    type: str | None = None
+    browser: bool = False
+
+
+_TYPES_BY_LETTER: Final = {"t": "track", "i": "identify", "p": "page", "s": "screen", "g": "group", "a": "alias"}
+ROUTES: Final[dict[str, Route]] = {
+    "/v1/batch": Route("batch"),
+    "/v1/import": Route("batch"),
+    "/v1/b": Route("batch", browser=True),
+    "/v1/m": Route("drop"),
+    "/v1/validate": Route("validate"),
+    **{f"/v1/{kind}": Route("event", kind) for kind in _TYPES_BY_LETTER.values()},
+    **{f"/v1/{letter}": Route("event", kind, browser=True) for letter, kind in _TYPES_BY_LETTER.items()},
+    **{f"/api/s/{kind}": Route("event", kind) for kind in ("track", "page", "identify", "group")},
+}
+PIXELS: Final = {f"/v1/pixel/{kind}": kind for kind in _TYPES_BY_LETTER.values()}
+_SETTINGS: Final = re.compile(r"/v1/projects/([^/]+)/settings")
+
+
+class Answer(NamedTuple):
+    status: int
+    body: bytes
+    headers: tuple[Header, ...] = ()
+    content_type: bytes = b"application/json"
+
+
+class Collector:
+    """The app. `now` gives the time of receipt in UTC."""
+
+    def __init__(
+        self, committer: Committer, doors: Doors, config: CollectorConfig, now: Callable[[], datetime]
+    ) -> None:
+        self.committer = committer
+        self.doors = doors
+        self._config = config
+        self._now = now
+        self._loop = asyncio.get_running_loop()
+        self._source_rate = Rate(config.events_per_second_per_source)
+        self._address_rate = Rate(config.events_per_second_per_address)
+        self.metrics = Metrics(
+            lambda: {
+                "headrace_waiting_bytes": committer.waiting_bytes,
+                "headrace_log_commits": committer.commits,
+                "headrace_log_committed_bytes": committer.committed_bytes,
+                "headrace_log_available": float(committer.failed is None),
+            }
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        path: str = scope["path"]
+        route = ROUTES.get(path)
+        if route is not None and scope["method"] == "POST":
+            answer = await self._post(route, scope, receive)
+        else:
+            answer = await self._other(path, scope)
+        if answer is None:  # the client has gone
+            return
+        self.metrics.requests[path if route or path in PIXELS else "other", str(answer.status)] += 1
+        headers = [
+            (b"content-type", answer.content_type),
+            (b"content-length", b"%d" % len(answer.body)),
+            ANY_ORIGIN,
+            *answer.headers,
+        ]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    async def _post(self, route: Route, scope: Scope, receive: Receive) -> Answer | None:
+        headers = dict(scope["headers"])
+        try:
+            if route.kind == "drop":
+                await self._body(receive)
+                return Answer(200, OK)
+            await self.committer.room()
+            return await self._collect(route, scope, headers, receive)
+        except RequestError as error:
+            return self._refusal(error)
+        except RetryableError as error:
+            return _unavailable(error)
+        except _GoneError:
+            return None
+
+    async def _collect(self, route: Route, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Answer:
+        key = credentials.from_headers(headers)
+        if key is None and scope["query_string"] and b"authorization" not in headers:
+            key = credentials.from_query(scope["query_string"])
+        source = self._open(key) if key is not None else None
+        body = b""
+        try:
+            body = _plain(await self._body(receive), headers)
+            batch = incoming.batch(body) if _is_batch(route, body) else None
+            if source is None:
+                source = self._open(batch.key if batch else incoming.write_key(body))
+            wait = self._wait_seconds(source, scope, len(batch.batch or ()) if batch else 1)
+            if wait:
+                return _too_many(wait)
+            accepted = self._judged(route, body, batch, source, self._origin(route, scope, headers))
+        except RequestError as error:
+            if source is not None and error.code != "empty_batch" and route.kind != "validate":
+                raw = error.raw if isinstance(error, _UnreadableError) else body
+                await self._store(source, accept.unreadable(raw, error, source, self._now()))
+            raise
+        if route.kind == "validate":
+            return Answer(200, _report(accepted, source))
+        await self._store(source, accepted)
+        if route.kind == "event":
+            if accepted.refusals:
+                raise RequestError(accepted.refusals[0].code, accepted.refusals[0].message)
+            return Answer(200, OK)
+        return Answer(200, msgspec.json.encode(accepted.answer()))
+
+    def _judged(
+        self, route: Route, body: bytes, batch: incoming.Body | None, source: SourceKind, origin: Origin
+    ) -> Acceptance:
+        received_at = self._now()
+        dry = route.kind == "validate"
+        if batch is not None:
+            return accept.batched(batch, source, received_at, origin, dry=dry)
+        return accept.single(body, route.type, source, received_at, origin, dry=dry)
+
+    def _open(self, key: str | None) -> SourceKind:
+        try:
+            return self.doors.open(key)
+        except RequestError as error:
+            self.metrics.unknown[error.code] += 1
+            raise
+
+    async def _store(self, source: SourceKind, accepted: Acceptance) -> None:
+        await self.committer.store(accepted.lines, source.slug, accepted.tally, sum(map(len, accepted.lines)))
+        if accepted.accepted:
+            self.metrics.events[source.slug, "accepted"] += accepted.accepted
+        for refusal in accepted.refusals:
+            self.metrics.events[source.slug, "refused"] += 1
+            self.metrics.refusals[source.slug, refusal.code] += 1
+
+    async def _body(self, receive: Receive) -> bytes:
+        """The whole body. Raises _UnreadableError when it is too large, _GoneError when the client has gone."""
+        part = await self._part(receive)
+        body: bytes = part.get("body", b"")
+        if part.get("more_body", False):
+            pieces = [body]
+            size = len(body)
+            deadline = self._loop.time() + self._config.body_timeout_seconds
+            while part.get("more_body", False) and size <= incoming.BATCH_BYTES:
+                part = await self._part(receive, deadline)
+                pieces.append(part.get("body", b""))
+                size += len(pieces[-1])
+            body = b"".join(pieces)
+        if len(body) > incoming.BATCH_BYTES:
+            raise _UnreadableError(f"the body is larger than {incoming.BATCH_BYTES} bytes; send smaller batches", body)
+        return body
+
+    async def _part(self, receive: Receive, deadline: float | None = None) -> MutableMapping[str, Any]:
+        try:
+            async with asyncio.timeout_at(deadline or self._loop.time() + self._config.body_timeout_seconds):
+                part = await receive()
+        except TimeoutError:
+            raise RequestError("bad_request", "the body did not arrive in time", 408) from None
+        if part["type"] == "http.disconnect":
+            raise _GoneError
+        return part
+
+    def _origin(self, route: Route, scope: Scope, headers: dict[bytes, bytes]) -> Origin:
+        sent_at = headers.get(b"sentat")
+        return Origin(
+            self._address(scope, headers),
+            direct=route.browser or b"origin" in headers or b"sec-fetch-site" in headers,
+            sent_at=sent_at.decode("latin-1") if sent_at else None,
+        )
+
+    def _address(self, scope: Scope, headers: dict[bytes, bytes]) -> str | None:
+        if self._config.trust_forwarded_for:
+            forwarded = headers.get(b"x-forwarded-for", b"").decode("latin-1").rpartition(",")[2].strip()
+            if forwarded:
+                return forwarded
+        client = scope.get("client")
+        return client[0] if client else None
+
+    def _wait_seconds(self, source: SourceKind, scope: Scope, events: int) -> int:
+        now = self._loop.time()
+        wait = self._source_rate.wait_seconds(source.slug, events, now)
+        if not wait and self._config.events_per_second_per_address:
+            address = self._address(scope, dict(scope["headers"]))
+            wait = self._address_rate.wait_seconds(address or "", events, now)
+        return wait
+
+    def _refusal(self, error: RequestError) -> Answer:
+        if self._config.compat_always_200:
+            return Answer(200, OK)
+        return Answer(
+            error.status, msgspec.json.encode({"success": False, "code": error.code, "message": error.reason})
+        )
+
+    async def _other(self, path: str, scope: Scope) -> Answer:
+        """Everything but posted events."""
+        method = scope["method"]
+        if method == "OPTIONS":
+            return Answer(200, b"", PREFLIGHT)
+        if path in ROUTES or (path in PIXELS and method not in ("GET", "HEAD")):
+            return _error(405, "bad_request", f"{path} takes {'POST' if path in ROUTES else 'GET'}")
+        if method in ("GET", "HEAD"):
+            if path in PIXELS:
+                return await self._pixel(PIXELS[path], scope)
+            if path == "/v1/health":
+                return self._health()
+            if path == "/metrics" and _is_loopback(scope):
+                return Answer(200, self.metrics.text(), content_type=CONTENT_TYPE)
+            if match := _SETTINGS.fullmatch(path):
+                return self._settings(match[1], scope)
+        return _error(
+            404, "bad_request", f"there is no {path} here; the tracking API is POST /v1/track, /v1/batch, ..."
+        )
+
+    async def _pixel(self, event_type: str, scope: Scope) -> Answer:
+        """Always the image: a broken picture in somebody's e-mail helps nobody. The event is durable before it all the same."""
+        try:
+            await self.committer.room()
+            raw = pixel.event(scope["query_string"])
+            source = self._open(credentials.from_query(scope["query_string"]) or pixel.write_key(raw))
+            headers = dict(scope["headers"])
+            agent = headers.get(b"user-agent", b"").decode("latin-1")
+            origin = Origin(self._address(scope, headers), direct=True, user_agent=agent or None)
+            if not self._wait_seconds(source, scope, 1):
+                incoming.text_checked(raw)
+                await self._store(source, accept.single(raw, event_type, source, self._now(), origin))
+        except (RequestError, LogUnavailableError, ValueError) as error:
+            self.metrics.unknown[getattr(error, "code", "internal")] += 1
+        return Answer(200, pixel.GIF, ((b"cache-control", b"no-store, private"),), b"image/gif")
+
+    def _health(self) -> Answer:
+        if self.committer.failed is None:
+            return Answer(200, b'{"status": "ok"}')
+        return Answer(503, msgspec.json.encode({"status": "log unavailable", "reason": self.committer.failed}))
+
+    def _settings(self, key: str, scope: Scope) -> Answer:
+        """What the browser SDK asks for before it sends: to send to this very server, and nothing else."""
+        try:
+            self._open(key)
+        except RequestError as error:
+            return _error(error.status, error.code, error.reason)
+        headers = dict(scope["headers"])
+        scheme = headers.get(b"x-forwarded-proto", scope["scheme"].encode()).decode("latin-1")
+        host = headers.get(b"host", b"").decode("latin-1")
+        destination = {"apiKey": key, "apiHost": f"{host}/v1", "protocol": scheme, "unbundledIntegrations": []}
+        tree = {
+            "integrations": {"Segment.io": destination},
+            "plan": {},
+            "edgeFunction": {},
+            "enabledMiddleware": {},
+            "metrics": {"sampleRate": 0},
+        }
+        return Answer(200, msgspec.json.encode(tree))
+
+
+class _GoneError(Exception):
+    """The client closed the connection before its request was complete."""
+
+
+class _UnreadableError(RequestError):
+    """A body of which no event can be told; `raw` is what is kept of it."""
+
+    def __init__(self, reason: str, raw: bytes) -> None:
+        super().__init__("bad_request", reason)
+        self.raw = raw[: accept.RAW_KEPT]
+
+
+def _plain(body: bytes, headers: dict[bytes, bytes]) -> bytes:
+    """The body decompressed and known to be UTF-8. Raises _UnreadableError."""
+    try:
+        plain = incoming.decompressed(body, headers.get(b"content-encoding", b""))
+        incoming.text_checked(plain)
+    except RequestError as error:
+        raise _UnreadableError(error.reason, body) from None
+    return plain
+
+
+def _is_batch(route: Route, body: bytes) -> bool:
+    return route.kind == "batch" or (route.kind == "validate" and b'"batch"' in body)
+
+
+def _is_loopback(scope: Scope) -> bool:
+    """A scraper on this machine; through a proxy it is not one."""
+    client = scope.get("client")
+    forwarded = any(name in (b"x-forwarded-for", b"forwarded") for name, _ in scope["headers"])
+    return client is not None and (client[0].startswith("127.") or client[0] == "::1") and not forwarded
+
+
+def _error(status: int, code: str, text: str) -> Answer:
+    return Answer(status, msgspec.json.encode({"success": False, "code": code, "message": text}))
+
+
+def _unavailable(error: RetryableError) -> Answer:
+    answer = _error(503, "internal", str(error))
+    return answer._replace(headers=((b"retry-after", b"%d" % max(1, round(error.retry_after_seconds))),))
+
+
+def _too_many(wait_seconds: int) -> Answer:
+    answer = _error(429, "too_many_requests", f"too many events; send again in {wait_seconds} s")
+    return answer._replace(headers=((b"retry-after", b"%d" % wait_seconds),))
+
+
+def _report(accepted: Acceptance, source: SourceKind) -> bytes:
+    """A dry run's answer: each event as it would be stored, with its warnings in words."""
+    texts = {**accept.WARNINGS, **source.warnings}
+    events = [
+        {
+            "messageId": event.message_id,
+            "type": event.type,
+            "event": event.event,
+            "userId": event.user_id,
+            "anonymousId": event.anonymous_id,
+            "timestamp": event.timestamp,
+            "warnings": [{"code": code, "message": texts.get(code.partition(":")[0], code)} for code in event.warnings],
+        }
+        for event in accepted.events or ()
+    ]
+    report = {
+        "success": not accepted.refusals,
+        "accepted": accepted.accepted,
+        "rejected": accepted.refusals,
+        "events": events,
+    }
+    return msgspec.json.encode(report)
