@@ -1,0 +1,80 @@
+"""The command line. A module of commands has `register(app)` and stands in COMMANDS; it imports rooms inside its commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+import typer
+
+from headrace import __version__
+from headrace.cli import catalog, source
+from headrace.cli.output import print_error, print_line
+from headrace.errors import HeadraceError
+
+COMMANDS: Final = (source, catalog)
+
+_INTERRUPTED: Final = 130  # what shells give a process that SIGINT ended
+_BROKEN_PIPE: Final = 141  # the same for SIGPIPE
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's signature of a callback
+    if wanted:
+        print_line(f"headrace {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    *,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """E-mail events, and every other Segment-style event, into your own warehouse."""
+
+
+def application() -> typer.Typer:
+    """All commands."""
+    commands = typer.Typer(
+        name="headrace", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, callback=_root
+    )
+    for module in COMMANDS:
+        module.register(commands)
+    return commands
+
+
+app: Final = application()
+
+
+def run(commands: typer.Typer, arguments: Sequence[str] | None = None) -> int:
+    """Run the command that the arguments (None: sys.argv) name. The exit code is 1 for an error that headrace explains,
+    2 for wrong usage."""
+    code = 0
+    try:
+        commands(arguments, prog_name="headrace")
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except HeadraceError as error:
+        print_error(f"error: {error}")
+        code = 1
+    except KeyboardInterrupt:
+        code = _INTERRUPTED
+    except BrokenPipeError:
+        code = _BROKEN_PIPE
+    return code if _flushed() else _BROKEN_PIPE
+
+
+def _flushed() -> bool:
+    """Whether the reader of our output is still there. If not, the interpreter shall not complain about it at its end."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
+
+
+def main() -> None:
+    sys.exit(run(app))

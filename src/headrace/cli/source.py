@@ -1,0 +1,286 @@
+"""`headrace source ...`: sources, their write keys and settings. Works with and without a running server."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from headrace.cli import options
+from headrace.cli.options import ConfigFile, Data, Json
+from headrace.cli.output import plain, print_error, print_fields, print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    from headrace.workspace.records import Source
+    from headrace.workspace.workspace import Workspace
+
+commands: Final = typer.Typer(no_args_is_help=True, help="Add, list and change sources and their write keys.")
+
+Slug = Annotated[str, typer.Argument(metavar="SLUG", help="The source, as `headrace source list` names it.")]
+_EXAMPLE: Final = '{"type": "track", "event": "Test Event", "anonymousId": "test@example.com"}'
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(commands, name="source")
+
+
+@commands.command()
+def add(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="The platform, as `headrace catalog` names it.")],
+    *,
+    name: Annotated[str, typer.Option("--name", metavar="NICKNAME", help="How people call this source.")],
+    schema: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Its schema in the warehouse, for good. [default: from the nickname]"),
+    ] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the kind; may be repeated.")
+    ] = None,
+    data: Data = None,
+    config: ConfigFile = None,
+    as_json: Json = False,
+) -> None:
+    """Add a source and show its write key, once."""
+    chosen = options.settings(data, config)
+    url = options.url(chosen)
+    with options.workspace(chosen, create=True) as workspace:
+        source, key = workspace.add_source(kind, name, schema, _assigned(assignments or []))
+    if as_json:
+        print_json({**_described(source), "write_key": key, "url": url})
+        return
+    print_line(f"Added the source {plain(source.nickname)}.\n")
+    print_fields(
+        {"slug": source.slug, "kind": source.kind, "schema": source.schema, "write key": f"{key}   (shown only now)"}
+    )
+    _print_next_steps(source.kind, url, key)
+
+
+@commands.command("list")
+def list_sources(
+    *,
+    include_removed: Annotated[bool, typer.Option("--all", help="Removed ones too.")] = False,
+    data: Data = None,
+    config: ConfigFile = None,
+    as_json: Json = False,
+) -> None:
+    """List the sources."""
+    with _workspace(data, config) as workspace:
+        sources = workspace.sources(include_removed=include_removed)
+    if as_json:
+        print_json([_described(source) for source in sources])
+        return
+    print_table(
+        ("SLUG", "NICKNAME", "KIND", "SCHEMA", "STATE", "KEYS", "ADDED"),
+        (
+            (s.slug, s.nickname, s.kind, s.schema, _state(s), _keys(s), f"{s.created_at:%Y-%m-%d %H:%M}Z")
+            for s in sources
+        ),
+        "No sources yet. `headrace catalog` lists the platforms; `headrace source add KIND --name NICKNAME` adds one.",
+    )
+
+
+@commands.command()
+def show(slug: Slug, *, data: Data = None, config: ConfigFile = None, as_json: Json = False) -> None:
+    """Show a source, its settings and how to send to it."""
+    chosen = options.settings(data, config)
+    with options.workspace(chosen) as workspace:
+        source = workspace.source(slug)
+    if as_json:
+        print_json({**_described(source), "url": options.url(chosen)})
+        return
+    _print_source(source)
+    if source.removed_at is None:
+        _print_next_steps(source.kind, options.url(chosen), "WRITE_KEY")
+
+
+@commands.command()
+def disable(slug: Slug, *, data: Data = None, config: ConfigFile = None, as_json: Json = False) -> None:
+    """Refuse a source's events until it is enabled again."""
+    _change(data, config, lambda workspace: workspace.disable(slug), as_json=as_json)
+
+
+@commands.command()
+def enable(slug: Slug, *, data: Data = None, config: ConfigFile = None, as_json: Json = False) -> None:
+    """Accept a disabled source's events again."""
+    _change(data, config, lambda workspace: workspace.enable(slug), as_json=as_json)
+
+
+@commands.command()
+def rename(
+    slug: Slug,
+    nickname: Annotated[str, typer.Argument(metavar="NICKNAME", help="The new nickname.")],
+    *,
+    data: Data = None,
+    config: ConfigFile = None,
+    as_json: Json = False,
+) -> None:
+    """Give a source another nickname; slug and schema stay."""
+    _change(data, config, lambda workspace: workspace.rename(slug, nickname), as_json=as_json)
+
+
+@commands.command("rotate-key")
+def rotate_key(slug: Slug, *, data: Data = None, config: ConfigFile = None, as_json: Json = False) -> None:
+    """Make a second write key, shown once; the first works until `retire-key`."""
+    with _workspace(data, config) as workspace:
+        key = workspace.rotate_key(slug)
+        source = workspace.source(slug)
+    if as_json:
+        print_json({**_described(source), "write_key": key})
+        return
+    print_fields({"write key": f"{key}   (shown only now)"})
+    old = source.keys[0].last_four
+    print_line(f"\nBoth keys work. When nothing uses the old one any more: headrace source retire-key {slug} {old}")
+
+
+@commands.command("retire-key")
+def retire_key(
+    slug: Slug,
+    last_four: Annotated[str, typer.Argument(metavar="LAST_FOUR", help="The last four characters of the key to end.")],
+    *,
+    data: Data = None,
+    config: ConfigFile = None,
+    as_json: Json = False,
+) -> None:
+    """End one of two write keys."""
+    _change(data, config, lambda workspace: workspace.retire_key(slug, last_four), as_json=as_json)
+
+
+@commands.command("set")
+def set_settings(
+    slug: Slug,
+    assignments: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Settings, see `headrace catalog KIND`.")
+    ] = None,
+    *,
+    unset: Annotated[
+        list[str] | None,
+        typer.Option("--unset", metavar="KEY", help="Take a setting back to its default; may be repeated."),
+    ] = None,
+    data: Data = None,
+    config: ConfigFile = None,
+    as_json: Json = False,
+) -> None:
+    """Change a source's settings; those that are not named stay."""
+    changes = {**dict.fromkeys(unset or []), **_assigned(assignments or [])}
+    if not changes:
+        raise typer.BadParameter("give KEY=VALUE or --unset KEY")
+    _change(data, config, lambda workspace: workspace.set_settings(slug, changes), as_json=as_json)
+
+
+@commands.command()
+def remove(
+    slug: Slug,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    data: Data = None,
+    config: ConfigFile = None,
+    as_json: Json = False,
+) -> None:
+    """Remove a source: its write keys end for good. Its events stay; slug and schema stay taken."""
+    if not yes:
+        if as_json or not sys.stdin.isatty():
+            raise typer.BadParameter("removing ends the write keys for good; say --yes", param_hint="--yes")
+        typer.confirm(f"Remove {plain(slug)}? Its write keys end for good; its events stay.", abort=True, err=True)
+    _change(data, config, lambda workspace: workspace.remove(slug), as_json=as_json)
+
+
+@contextmanager
+def _workspace(data: str | None, config: Path | None) -> Iterator[Workspace]:
+    with options.workspace(options.settings(data, config)) as workspace:
+        yield workspace
+
+
+def _change(data: str | None, config: Path | None, change: Callable[[Workspace], Source], *, as_json: bool) -> None:
+    with _workspace(data, config) as workspace:
+        source = change(workspace)
+    if as_json:
+        print_json(_described(source))
+    else:
+        _print_source(source)
+
+
+def _assigned(assignments: list[str]) -> dict[str, Any]:
+    """`KEY=VALUE` texts as a mapping; a value that is a JSON array or object is taken as one."""
+    settings: dict[str, Any] = {}
+    for assignment in assignments:
+        name, separator, value = assignment.partition("=")
+        if not separator or not name:
+            raise typer.BadParameter(f"{plain(assignment)!r} is no KEY=VALUE")
+        try:
+            settings[name] = json.loads(value) if value.startswith(("[", "{")) else value
+        except ValueError:
+            settings[name] = value
+    return settings
+
+
+def _described(source: Source) -> dict[str, Any]:
+    return {
+        "slug": source.slug,
+        "kind": source.kind,
+        "nickname": source.nickname,
+        "schema": source.schema,
+        "state": _state(source),
+        "enabled": source.enabled,
+        "settings": _settings_in_force(source),
+        "keys": [{"last_four": k.last_four, "created_at": k.created_at.isoformat()} for k in source.keys],
+        "created_at": source.created_at.isoformat(),
+        "removed_at": source.removed_at.isoformat() if source.removed_at else None,
+    }
+
+
+def _settings_in_force(source: Source) -> dict[str, Any]:
+    """Defaults included, as far as the kind is installed."""
+    from headrace.sources import base  # noqa: PLC0415 - --help needs no catalogue
+
+    kind = base.kinds().get(source.kind)
+    defaults = {setting.name: setting.default for setting in base.declared_settings(kind)} if kind else {}
+    return {**defaults, **source.settings}
+
+
+def _state(source: Source) -> str:
+    if source.removed_at is not None:
+        return "removed"
+    return "enabled" if source.enabled else "disabled"
+
+
+def _keys(source: Source) -> str:
+    return ", ".join(f"...{key.last_four}" for key in source.keys)
+
+
+def _print_source(source: Source) -> None:
+    print_fields(
+        {
+            "slug": source.slug,
+            "nickname": source.nickname,
+            "kind": source.kind,
+            "schema": source.schema,
+            "state": _state(source),
+            "write keys": _keys(source) or "none",
+            "added": f"{source.created_at:%Y-%m-%d %H:%M:%S}Z",
+            **_settings_in_force(source),
+        }
+    )
+
+
+def _print_next_steps(kind_slug: str, url: str, key: str) -> None:
+    from headrace.sources import base  # noqa: PLC0415 - --help needs no catalogue
+
+    kind = base.kinds().get(kind_slug)
+    if kind is None:
+        print_error(f"note: the kind {kind_slug!r} is not installed here; its events are refused until it is")
+        return
+    if kind.deprecated:
+        print_error(f"note: {kind.title} is deprecated; the current one is {kind.deprecated}")
+    if (handover := base.handover_text(kind, url, key)) is not None:
+        print_line(f"\nSend to the people who run the platform:\n  {handover}")
+    if kind.setup:
+        print_line("\nNext:")
+        for number, step in enumerate(kind.setup, 1):
+            print_line(f"  {number}. {step}")
+    print_line(f"\nThe tracking API: {url}/v1/track (one event), {url}/v1/batch (many)")
+    print_line(f"Try it:\n  curl -u {key}: {url}/v1/track -d '{_EXAMPLE}'")
