@@ -1,8 +1,7 @@
-"""The workspace: names, keys, changes, several processes, upgrade and damage."""
+"""The workspace: keys, changes, several processes, upgrade and damage."""
 
 from __future__ import annotations
 
-import json
 import re
 import sqlite3
 import subprocess
@@ -18,13 +17,10 @@ from alembic import config as alembic_config
 from alembic import script as alembic_script
 
 from headrace.errors import ConfigError, NotFoundError, RetryableError
-from headrace.workspace import database, keys, names
+from headrace.workspace import database, keys
 from headrace.workspace.keys import KeyRing
 from headrace.workspace.workspace import DATABASE_FILE, SECRET_FILE, Workspace
 
-CASES: dict[str, Any] = json.loads(
-    (Path(__file__).parents[1] / "cases/workspace/names.json").read_text(encoding="utf-8")
-)
 MOMENT = datetime(2026, 11, 22, 10, 30, 0, 123456, tzinfo=UTC)
 
 
@@ -36,63 +32,6 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
 
 def files(workspace_folder: Path) -> bytes:
     return b"".join(file.read_bytes() for file in sorted(workspace_folder.iterdir()) if file.name != SECRET_FILE)
-
-
-# names
-
-
-@pytest.mark.parametrize("case", CASES["proposed"], ids=lambda case: case["slug"])
-def test_slug_and_schema_are_proposed_from_the_nickname(workspace: Workspace, case: dict[str, str]) -> None:
-    source, _ = workspace.add_source("http-api", case["nickname"])
-    assert (case["slug"], case["schema"]) == (source.slug, source.schema)
-    assert names.is_schema(source.schema)
-
-
-@pytest.mark.parametrize("schema", CASES["allowed_schemas"])
-def test_an_allowed_schema_is_taken_as_it_is(workspace: Workspace, schema: str) -> None:
-    assert schema == workspace.add_source("http-api", "x", schema)[0].schema
-
-
-@pytest.mark.parametrize("case", CASES["refused_schemas"], ids=lambda case: repr(case["schema"]))
-def test_a_bad_schema_is_refused_with_the_rule_and_a_proposal(workspace: Workspace, case: dict[str, str]) -> None:
-    with pytest.raises(ConfigError, match=f"digits and _.*for example '{case['proposal']}'$"):
-        workspace.add_source("http-api", "x", case["schema"])
-    assert workspace.sources() == []
-    assert names.is_schema(case["proposal"])
-
-
-def test_slug_and_schema_are_unique_for_ever(workspace: Workspace) -> None:
-    first, _ = workspace.add_source("http-api", "Mails")
-    workspace.remove(first.slug)
-    second, _ = workspace.add_source("http-api", "Mails")
-    third, _ = workspace.add_source("http-api", "mails")
-    assert [(source.slug, source.schema) for source in (first, second, third)] == [
-        ("mails", "mails"),
-        ("mails-2", "mails_2"),
-        ("mails-3", "mails_3"),
-    ]
-
-
-def test_a_taken_schema_is_refused_with_a_proposal_also_after_its_source_was_removed(workspace: Workspace) -> None:
-    workspace.add_source("http-api", "a", "mails")
-    workspace.remove("a")
-    with pytest.raises(ConfigError, match="'mails_2'"):
-        workspace.add_source("http-api", "b", "mails")
-
-
-def test_a_number_behind_a_long_name_keeps_to_63_bytes(workspace: Workspace) -> None:
-    schemas = [workspace.add_source("http-api", "a" * 80)[0].schema for _ in range(2)]
-    assert schemas == ["a" * 63, "a" * 61 + "_2"]
-
-
-@pytest.mark.parametrize("nickname", ["", "   ", "a" * 101, "a\nb", "a\tb", "a\x1b[31m", "a\u202eb", "\x00"])
-def test_a_bad_nickname_is_refused(workspace: Workspace, nickname: str) -> None:
-    with pytest.raises(ConfigError, match="1 to 100 printable"):
-        workspace.add_source("http-api", nickname)
-
-
-def test_a_nickname_is_trimmed_and_may_have_100_characters_of_any_script(workspace: Workspace) -> None:
-    assert workspace.add_source("http-api", " " + "产" * 100 + "\n")[0].nickname == "产" * 100
 
 
 # changes

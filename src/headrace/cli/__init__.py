@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated, Final, TextIO
 
 import typer
 
@@ -51,7 +51,7 @@ app: Final = application()
 def run(commands: typer.Typer, arguments: Sequence[str] | None = None) -> int:
     """Run the command that the arguments (None: sys.argv) name. The exit code is 1 for an error that headrace explains,
     2 for wrong usage."""
-    code = 0
+    code, stdout = 0, sys.stdout
     try:
         commands(arguments, prog_name="headrace")
     except SystemExit as end:
@@ -63,15 +63,18 @@ def run(commands: typer.Typer, arguments: Sequence[str] | None = None) -> int:
         code = _INTERRUPTED
     except BrokenPipeError:
         code = _BROKEN_PIPE
-    return code if _flushed() else _BROKEN_PIPE
+    if sys.stdout is not stdout or not _flushed(stdout):  # typer has put a wrapper there when the pipe broke
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), stdout.fileno()
+        )  # so that the interpreter does not complain at its end
+        code = _BROKEN_PIPE
+    return code
 
 
-def _flushed() -> bool:
-    """Whether the reader of our output is still there. If not, the interpreter shall not complain about it at its end."""
+def _flushed(stdout: TextIO) -> bool:
     try:
-        sys.stdout.flush()
+        stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return False
     return True
 
