@@ -94,8 +94,12 @@ def test_version_is_printed(run: Run) -> None:
     ],
     ids=" ".join,
 )
-def test_wrong_usage_ends_with_2_and_an_explanation(run: Run, arguments: tuple[str, ...]) -> None:
+def test_wrong_usage_ends_with_2_and_an_explanation_and_touches_nothing(
+    run: Run, arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     answer = run(*arguments)
+    assert [] == list(tmp_path.iterdir())
     assert (2, "") == (answer.code, answer.out)
     assert "Usage: headrace" in answer.err
     assert "Traceback" not in answer.err

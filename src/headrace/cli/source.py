@@ -47,9 +47,9 @@ def add(
 ) -> None:
     """Add a source and show its write key, once."""
     chosen = options.settings(data, config)
-    url = options.url(chosen)
+    url, settings = options.url(chosen), _assigned(assignments or [])
     with options.workspace(chosen, create=True) as workspace:
-        source, key = workspace.add_source(kind, name, schema, _assigned(assignments or []))
+        source, key = workspace.add_source(kind, name, schema, settings)
     if as_json:
         print_json({**_described(source), "write_key": key, "url": url})
         return
