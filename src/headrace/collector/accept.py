@@ -32,6 +32,7 @@ WARNINGS: Final = {
 
 # Segment's mobile libraries by context.library.name, and Segment's flag for "take the connection's address".
 _DIRECT: Final = re.compile(rb'analytics-(?:ios|android|swift|kotlin|react-native|flutter)|"direct"\s*:\s*true')
+_WITH_TRAITS: Final = frozenset(("identify", "group"))
 _BROWSER_CHANNELS: Final = frozenset(("browser", "client", "mobile", "web"))
 
 
@@ -138,7 +139,7 @@ class _Judge:
         self.integrations = (
             _object(body.integrations, "bad_request", "the batch's integrations") if len(body.integrations) else None
         )
-        self.sent_at = _text(body.sentAt if body.sentAt is not None else body.sent_at)
+        self.sent_at = _text(body.sentAt) or _text(body.sent_at)
         self._parsed_sent_at: tuple[str, datetime | None] = ("", None)
 
     def event(self, sent: Incoming, event_type: str | None) -> Event:
@@ -173,33 +174,28 @@ class _Judge:
         )
 
     def draft(self, sent: Incoming, event_type: str | None, warnings: list[str]) -> Draft:
-        kind = event_type or sent.type or sent.action
-        if kind not in EVENT_TYPES:
-            kind = kind.lower() if kind else kind
-            if kind not in EVENT_TYPES:
-                raise RequestError(
-                    "type_unknown", f"type must be one of {', '.join(sorted(EVENT_TYPES))}, it is {kind!r}"
-                )
+        kind = event_type or _type_of(sent)
         properties = EMPTY_OBJECT
-        if kind in ("identify", "group"):
+        if kind in _WITH_TRAITS:
             if len(sent.traits):
                 properties = _object(sent.traits, "traits_not_object", "traits")
         elif len(sent.properties):
             properties = _object(sent.properties, "properties_not_object", "properties")
+        timestamp = sent.timestamp
         return Draft(
             kind,
             sent.event,
             sent.name,
-            _id(sent.messageId if sent.messageId is not None else sent.message_id, warnings),
-            _id(sent.userId if sent.userId is not None else sent.user_id, warnings),
-            _id(sent.anonymousId if sent.anonymousId is not None else sent.anonymous_id, warnings),
-            _id(sent.groupId if sent.groupId is not None else sent.group_id, warnings),
-            _id(sent.previousId if sent.previousId is not None else sent.previous_id, warnings),
-            _timestamp(sent, warnings),
-            self.sent_at or _text(sent.sentAt if sent.sentAt is not None else sent.sent_at) or self.origin.sent_at,
+            _id(sent.messageId, sent.message_id, warnings),
+            _id(sent.userId, sent.user_id, warnings),
+            _id(sent.anonymousId, sent.anonymous_id, warnings),
+            _id(sent.groupId, sent.group_id, warnings) if kind == "group" else None,
+            _id(sent.previousId, sent.previous_id, warnings) if kind == "alias" else None,
+            timestamp if type(timestamp) is str and timestamp else _timestamp(sent, warnings),
+            self.sent_at or _text(sent.sentAt) or _text(sent.sent_at) or self.origin.sent_at,
             properties,
             self._context(sent),
-            self._integrations(sent),
+            EMPTY_OBJECT if self.integrations is None and not len(sent.integrations) else self._integrations(sent),
             warnings,
         )
 
@@ -208,7 +204,7 @@ class _Judge:
         if self.context is not None:
             context = merged_below(self.context, context)
         origin = self.origin
-        if origin.ip and (origin.direct or sent.channel in _BROWSER_CHANNELS or _DIRECT.search(context)):
+        if origin.ip and (origin.direct or sent.channel in _BROWSER_CHANNELS or _asks_for_address(context)):
             known = {"ip": origin.ip}
             if origin.user_agent:
                 known["userAgent"] = origin.user_agent
@@ -252,10 +248,28 @@ def _message_id(message_id: str | None, warnings: list[str]) -> str:
     return message_id
 
 
-def _id(value: Id, warnings: list[str]) -> str | None:
-    """Text; blank counts as missing, a number becomes text with a warning, NUL is taken out (no warehouse stores it)."""
+def _type_of(sent: Incoming) -> str:
+    kind = sent.type or sent.action
+    if kind in EVENT_TYPES:
+        return kind
+    if kind is not None and kind.lower() in EVENT_TYPES:
+        return kind.lower()
+    raise RequestError("type_unknown", f"type must be one of {', '.join(sorted(EVENT_TYPES))}, it is {kind!r}")
+
+
+def _asks_for_address(context: msgspec.Raw) -> bool:
+    """Whether a mobile library sent this (those name their device), or Segment's flag `direct` is set."""
+    text = bytes(context)
+    return (b'"device"' in text or b'"direct"' in text) and _DIRECT.search(text) is not None
+
+
+def _id(value: Id, other: Id, warnings: list[str]) -> str | None:
+    """Text, from either spelling; blank counts as missing, a number becomes text with a warning, NUL is taken out (no
+    warehouse stores it)."""
     if value is None:
-        return None
+        if other is None:
+            return None
+        value = other
     if type(value) is not str:
         warnings.append("id_number")
         return str(value)

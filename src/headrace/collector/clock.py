@@ -17,6 +17,8 @@ def parse(text: str) -> datetime | None:
     """An ISO-8601 date, with or without time and zone, as UTC; None when it is not one or outside years 1 to 9999."""
     try:
         moment = datetime.fromisoformat(text)
+        if moment.tzinfo is UTC:
+            return moment
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
         return None

@@ -154,12 +154,13 @@ def _tolerant(body: bytes, error: Exception) -> Body:
 
 def incoming(raw: bytes | msgspec.Raw) -> Incoming:
     """One event's envelope. Raises RequestError with the code that fits."""
-    if len(memoryview(raw)) > EVENT_BYTES:
-        raise RequestError("event_too_large", f"the event has {len(memoryview(raw))} bytes; the limit is {EVENT_BYTES}")
-    if deeper_than(raw, DEPTH):
+    text = bytes(raw)
+    if len(text) > EVENT_BYTES:
+        raise RequestError("event_too_large", f"the event has {len(text)} bytes; the limit is {EVENT_BYTES}")
+    if text.count(b"{") + text.count(b"[") > DEPTH and deeper_than(text, DEPTH):
         raise RequestError("too_deep", f"the event's JSON is nested deeper than {DEPTH} levels")
     try:
-        return _incoming_decoder.decode(raw)
+        return _incoming_decoder.decode(text)
     except msgspec.ValidationError:
         raise diagnosis(raw) from None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
@@ -193,11 +194,8 @@ def _kind_of(value: Any) -> str:
     return names.get(type(value), "null")
 
 
-def deeper_than(raw: bytes | msgspec.Raw, depth: int) -> bool:
-    """Whether JSON is nested deeper; brackets are counted first, since nearly no event has that many."""
-    text = bytes(raw)
-    if text.count(b"{") + text.count(b"[") <= depth:
-        return False
+def deeper_than(text: bytes, depth: int) -> bool:
+    """Whether JSON is nested deeper. Slow: count the brackets first."""
     level = 0
     for byte in _STRINGS.sub(b"", text):
         if byte in b"{[":
