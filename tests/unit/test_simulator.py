@@ -17,7 +17,7 @@ import pytest
 
 from headrace.simulator import figures
 from headrace.simulator.orders import is_order
-from headrace.simulator.simulation import simulate, stream
+from headrace.simulator.simulation import Simulation, expected_events, simulate
 
 END = datetime(2026, 11, 1, 12, tzinfo=UTC)
 RECIPIENTS = 20_000
@@ -43,7 +43,7 @@ class Mail(NamedTuple):
 def unbounded() -> tuple[Json, ...]:
     """Four weeks of mails and all that ever follows from them, so that no rate is cut short by an end."""
     starts = END.timestamp() - WEEKS * figures.WEEK
-    return tuple(stream(RECIPIENTS, WEEKS, 7, starts, END.timestamp() + 100 * 365 * figures.DAY))
+    return tuple(Simulation(RECIPIENTS, WEEKS, 7, starts, END.timestamp() + 100 * 365 * figures.DAY))
 
 
 @cache
@@ -190,6 +190,17 @@ def test_duplicates_come_later_and_are_the_same_event() -> None:
     first: dict[str, Json] = {}
     for event in unbounded():
         assert first.setdefault(event["messageId"], event) == event
+
+
+def test_repeated_events_are_counted() -> None:
+    simulation = simulate(2_000, 2, 5, END)
+    ids = [event["messageId"] for event in simulation]
+    assert len(ids) - len(set(ids)) == simulation.repeated
+    assert simulation.repeated > 0
+
+
+def test_the_number_of_events_is_about_as_expected() -> None:
+    assert pytest.approx(expected_events(5_000, WEEKS), rel=0.06) == len(list(simulate(5_000, WEEKS, 1, END)))
 
 
 def test_orders_follow_clicks_and_the_weekly_baseline() -> None:

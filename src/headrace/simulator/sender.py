@@ -133,8 +133,8 @@ class Sender:
             if kind is None:
                 self.finish()
         finally:
-            if kind is not None and self.totals.stopped is None:
-                self.totals.stopped = "interrupted"
+            if kind is KeyboardInterrupt:
+                self.totals.stopped = self.totals.stopped or "interrupted"
             self._ended.set()
             self._threads.shutdown(wait=True, cancel_futures=True)
             for future in self._running:
@@ -213,7 +213,7 @@ class Sender:
                 totals.rejected += len(batch)
                 for event in batch:
                     totals.add_problem(Problem(event.line, event.message_id, code, text))
-            case Again(text):
+            case Again(text) if result.tries == self._tries:
                 totals.stopped = totals.stopped or f"given up after {result.tries} tries: {text}"
             case Useless(text):
                 totals.stopped = totals.stopped or text
