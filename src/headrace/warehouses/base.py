@@ -95,7 +95,7 @@ class Load(msgspec.Struct, frozen=True):
 
 
 class NamedColumn(NamedTuple):
-    """A row of headrace.columns: `original` is the path of names as sent, joined by `.` (a dot within a name is `\\.`)."""
+    r"""A row of headrace.columns: `original` is the path of names as sent, joined by `.` (a dot within a name is `\.`)."""
 
     schema: str
     table: str
@@ -107,7 +107,8 @@ class NamedColumn(NamedTuple):
 
 
 class QueryResult(msgspec.Struct, frozen=True):
-    """`rows` holds JSON-ready values in column order. `truncated` is true when more rows than asked for were there."""
+    """`rows` holds JSON-ready values in column order: timestamps as ISO-8601 texts in UTC with Z, decimals as numbers where
+    that is exact and else as texts, bytes as base64, NaN and infinities as the texts NaN, Infinity and -Infinity. `truncated` is true when more rows than asked for were there."""
 
     columns: Sequence[str]
     types: Sequence[str]
@@ -147,12 +148,22 @@ class Warehouse(Protocol):
         """Which of these ids are in one of those tables within one of the spans (inclusive) of received_at."""
         ...
 
+    def rejected_ids(self, source: str, ids: Sequence[str]) -> set[str]:
+        """Which of these ids of a source are in headrace.rejected with the stage `loader`."""
+        ...
+
+    def integers_within(self, table: TableName, column: str, bound: int) -> bool:
+        """Whether every stored value of an integer column is from -bound to bound. Called before the column is widened."""
+        ...
+
     def commit(self, load: Load) -> None:
         """Run the load as one transaction.
 
         Raises PositionError when the stored position is not `load.start` (for a first load: when there is one), and
         WarehouseUnavailableError when the warehouse cannot take it now; in both cases nothing is stored.
-        Any other error means that the load itself is wrong, and nothing is stored either."""
+        Any other error (ValueError) means that the load itself is wrong, and nothing is stored either. Every load moves the
+        position: `end` is greater than `start`. After WarehouseUnavailableError the same load may be given again, whether or
+        not the failed COMMIT had worked."""
         ...
 
     def checkpoint(self, *, force: bool = False) -> bool:

@@ -1,0 +1,133 @@
+"""One query of a user: judged, run in a read-only transaction on a cursor of its own, cut off in time, rows and bytes."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+
+from headrace.errors import QueryError
+from headrace.warehouses import _duckdb_select, _values
+from headrace.warehouses.base import QueryResult
+
+ANSWER_BYTES: Final = 64_000_000
+BATCH_ROWS: Final = 1_000
+INTERRUPT_AGAIN_SECONDS: Final = 0.05
+_NO_TEXT: Final = re.compile(r"\b(BIT|BIGNUM|UHUGEINT|GEOMETRY|VARIANT|TIME WITH TIME ZONE)\b")
+"""Types whose values Arrow gives as raw bytes or changed."""
+
+
+def answer(cursor: duckdb.DuckDBPyConnection, sql: str, max_rows: int, timeout_seconds: float) -> QueryResult:
+    """Raises QueryError; errors that end the engine leave as DuckDB's own."""
+    started = time.monotonic()
+    _judge(cursor, sql)
+    with _deadline(cursor, timeout_seconds) as overdue:
+        try:
+            cursor.execute("BEGIN TRANSACTION READ ONLY")
+            relation = cursor.sql(sql)
+            columns, types = list(relation.columns), [str(type_) for type_ in relation.types]
+            _check_types(columns, types)
+            rows = _rows(relation.to_arrow_reader(BATCH_ROWS), max_rows + 1)
+        except duckdb.FatalException:
+            raise
+        except (duckdb.Error, pa.ArrowException, OSError, OverflowError, ValueError) as error:
+            raise _translated(error, overdue.is_set(), timeout_seconds) from error
+        finally:
+            with suppress(duckdb.Error):
+                cursor.execute("ROLLBACK")
+    seconds = round(time.monotonic() - started, 6)
+    return QueryResult(
+        columns=columns, types=types, rows=rows[:max_rows], truncated=len(rows) > max_rows, seconds=seconds
+    )
+
+
+def _judge(cursor: duckdb.DuckDBPyConnection, sql: str) -> None:
+    if len(sql) > _duckdb_select.MAX_CHARACTERS:
+        raise QueryError(f"the SQL has {len(sql)} characters; {_duckdb_select.MAX_CHARACTERS} are allowed")
+    if "\0" in sql:
+        raise QueryError("the SQL holds a NUL character; remove it")
+
+    def kind_of_statement() -> str:
+        return " and ".join(statement.type.name for statement in cursor.extract_statements(sql)) or "this"
+
+    try:
+        serialized = cursor.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()[0][0]
+        _duckdb_select.check(serialized, kind_of_statement)
+    except duckdb.FatalException:
+        raise
+    except (duckdb.Error, UnicodeError) as error:
+        raise QueryError(f"the SQL cannot be read: {error}", code="query_wrong") from error
+
+
+@contextmanager
+def _deadline(cursor: duckdb.DuckDBPyConnection, timeout_seconds: float) -> Iterator[threading.Event]:
+    """Interrupts the cursor once the time is over, again and again: an interrupt between two statements is lost.
+
+    Yields what is set from then on."""
+    done, overdue = threading.Event(), threading.Event()
+
+    def interrupt() -> None:
+        if done.wait(timeout_seconds):
+            return
+        overdue.set()
+        while not done.wait(INTERRUPT_AGAIN_SECONDS):
+            with suppress(duckdb.Error):
+                cursor.interrupt()
+
+    thread = threading.Thread(target=interrupt, name="query-deadline", daemon=True)
+    thread.start()
+    try:
+        yield overdue
+    finally:
+        done.set()
+        thread.join()
+
+
+def _check_types(columns: list[str], types: list[str]) -> None:
+    for column, type_ in zip(columns, types, strict=True):
+        if _NO_TEXT.search(type_):
+            raise QueryError(f"the column {column} has the type {type_}, which cannot be shown: cast it to VARCHAR")
+
+
+def _rows(reader: pa.RecordBatchReader, limit: int) -> list[list[Any]]:
+    rows: list[list[Any]] = []
+    size = 0
+    with reader:
+        for batch in reader:
+            size += batch.nbytes
+            if size > ANSWER_BYTES:
+                raise QueryError(
+                    f"the answer is larger than {ANSWER_BYTES // 1_000_000} MB: ask for fewer columns or rows",
+                    code="query_too_large",
+                )
+            rows.extend(_values.rows(batch.slice(0, limit - len(rows))))
+            if len(rows) >= limit:
+                break
+    return rows
+
+
+def _translated(error: Exception, overdue: bool, timeout_seconds: float) -> QueryError:  # noqa: FBT001 -- a fact, private
+    text = re.split(r"\n\n|\nDid you mean", str(error).strip(), maxsplit=1)[0]
+    if overdue:
+        return QueryError(
+            f"the query was cancelled after {timeout_seconds:g} seconds: narrow it down", code="query_timeout"
+        )
+    match error:
+        case duckdb.InterruptException():
+            return QueryError("the query was cancelled because the warehouse is being closed", code="query_timeout")
+        case duckdb.OutOfMemoryException():
+            return QueryError(f"the query needs more memory than the warehouse has: {text}", code="query_memory")
+        case duckdb.PermissionException():
+            return QueryError(f"files and settings cannot be reached by a query: {text}")
+        case OverflowError() | ValueError() | pa.ArrowException():
+            return QueryError(
+                f"a value of the answer cannot be shown; cast its column to VARCHAR: {text}", code="query_wrong"
+            )
+        case _:
+            return QueryError(f"the query failed: {text}", code="query_wrong")

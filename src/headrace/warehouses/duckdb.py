@@ -1,0 +1,204 @@
+"""DuckDB, the embedded warehouse: one file, one transaction a load, and every query in the process that holds it open."""
+# ruff: noqa: PLC0415 -- the driver is heavy: it is imported when a warehouse opens, not when the catalogue is listed
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from headrace.config import WarehouseConfig
+from headrace.errors import WarehouseUnavailableError
+from headrace.warehouses.base import (
+    HOUSEKEEPING,
+    HOUSEKEEPING_TABLES,
+    Books,
+    Columns,
+    Load,
+    NamedColumn,
+    Position,
+    QueryResult,
+    TableName,
+)
+
+if TYPE_CHECKING:
+    import duckdb
+
+logger = logging.getLogger(__name__)
+
+QUIET_BYTES: Final = 65_536
+"""A journal below this is not worth a checkpoint at a quiet time."""
+
+
+class DuckDB:
+    """The port is `warehouses.base.Warehouse`. Raises FolderInUseError when the file is open elsewhere, ConfigError when it
+    cannot be read. After an error that ends the engine the next call opens the file again by itself."""
+
+    guarantee: Literal["transactional", "per table"] = "transactional"
+
+    def __init__(self, path: Path, config: WarehouseConfig) -> None:
+        from headrace.warehouses._duckdb_file import DatabaseFile
+
+        self._file = DatabaseFile(path, config)
+        self._writing = threading.Lock()
+        self._unclear: tuple[str, int, str, int, int] | None = None
+        try:
+            self._create_housekeeping()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _create_housekeeping(self) -> None:
+        from headrace.warehouses import _duckdb_load, _duckdb_lookups
+
+        wanted = {TableName(HOUSEKEEPING, table): columns for table, columns in HOUSEKEEPING_TABLES.items()}
+        with self._file.cursor() as cursor:
+            there = _duckdb_lookups.tables(cursor)
+            create = {name: columns for name, columns in wanted.items() if name not in there}
+            add = {
+                name: {column: type_ for column, type_ in columns.items() if column not in there[name]}
+                for name, columns in wanted.items()
+                if name in there
+            }
+            with _rolled_back_on_error(cursor):
+                cursor.execute("BEGIN TRANSACTION")
+                _duckdb_load.create(cursor, create, add, {})
+                cursor.execute("COMMIT")
+
+    def position(self, consumer: str, partition: int) -> Position | None:
+        from headrace.warehouses import _duckdb_load
+
+        with self._file.cursor() as cursor:
+            return _duckdb_load.position(cursor, consumer, partition)
+
+    def tables(self) -> Mapping[TableName, Columns]:
+        from headrace.warehouses import _duckdb_lookups
+
+        with self._file.cursor() as cursor:
+            return _duckdb_lookups.tables(cursor)
+
+    def named_columns(self) -> Sequence[NamedColumn]:
+        from headrace.warehouses import _duckdb_lookups
+
+        with self._file.cursor() as cursor:
+            return _duckdb_lookups.named_columns(cursor)
+
+    def books(self) -> Mapping[str, Books]:
+        with self._file.cursor() as cursor:
+            found = cursor.execute(
+                "SELECT source, loaded, duplicates, rejected, refused, filtered FROM headrace.books"
+            ).fetchall()
+            return {source: Books(*counts) for source, *counts in found}
+
+    def ids_since(self, schema: str, since: datetime) -> Iterator[tuple[datetime, datetime, Sequence[str]]]:
+        from headrace.warehouses import _duckdb_lookups
+
+        with self._file.cursor() as cursor:
+            yield from _duckdb_lookups.ids_since(cursor, schema, since)
+
+    def existing_ids(self, schema: str, ids: Sequence[str], spans: Sequence[tuple[datetime, datetime]]) -> set[str]:
+        from headrace.warehouses import _duckdb_lookups
+
+        with self._file.cursor() as cursor:
+            return _duckdb_lookups.existing_ids(cursor, schema, ids, spans)
+
+    def rejected_ids(self, source: str, ids: Sequence[str]) -> set[str]:
+        from headrace.warehouses import _duckdb_lookups
+
+        with self._file.cursor() as cursor:
+            return _duckdb_lookups.rejected_ids(cursor, source, ids)
+
+    def integers_within(self, table: TableName, column: str, bound: int) -> bool:
+        from headrace.warehouses import _duckdb_lookups
+
+        with self._file.cursor() as cursor:
+            return _duckdb_lookups.integers_within(cursor, table, column, bound)
+
+    def commit(self, load: Load) -> None:
+        if load.end <= load.start:
+            raise ValueError(
+                f"load: it ends at {load.end}, not after its start {load.start}; every load moves the position"
+            )
+        with self._writing:
+            if self._unclear == _range(load) and self._is_in(load):
+                self._unclear = None
+                return
+            committing = False
+            try:
+                with self._file.cursor() as cursor, _rolled_back_on_error(cursor):
+                    cursor.execute("BEGIN TRANSACTION")
+                    self._write(cursor, load)
+                    committing = True
+                    cursor.execute("COMMIT")
+            except (WarehouseUnavailableError, ValueError) as error:
+                if committing:
+                    self._unclear = _range(load)
+                self._decide(load, committing, error)
+
+    def _write(self, cursor: duckdb.DuckDBPyConnection, load: Load) -> None:
+        from headrace.warehouses import _duckdb_load
+
+        _duckdb_load.create(cursor, load.create, load.add, load.widen)
+        _duckdb_load.move(cursor, load)
+        _duckdb_load.write(cursor, load)
+
+    def _is_in(self, load: Load) -> bool:
+        return self.position(load.consumer, load.partition) == Position(load.incarnation, load.end)
+
+    def _decide(self, load: Load, committing: bool, error: Exception) -> None:  # noqa: FBT001 -- a fact, private
+        """What a failed load means. After an error of COMMIT only the position tells whether the load is in; when it
+        cannot be read now, `_unclear` remembers to ask it before the same load is tried again."""
+        from headrace.warehouses import _duckdb_load
+
+        stored = self.position(load.consumer, load.partition)
+        self._unclear = None
+        if committing and stored == Position(load.incarnation, load.end):
+            logger.warning(
+                "load %s to %s: COMMIT failed (%s), yet the position shows it is in", load.start, load.end, error
+            )
+            return
+        if stored is not None and stored != Position(load.incarnation, load.start):
+            raise _duckdb_load.moved(load, stored) from error
+        if committing:
+            raise WarehouseUnavailableError(f"load: COMMIT failed, nothing is stored: {error}") from error
+        raise error
+
+    def checkpoint(self, *, force: bool = False) -> bool:
+        waiting = self.journal_bytes()
+        if waiting == 0 or (waiting < QUIET_BYTES and not force):
+            return False
+        with self._writing, self._file.cursor() as cursor:
+            cursor.execute("CHECKPOINT")
+        return True
+
+    def journal_bytes(self) -> int:
+        return self._file.journal_bytes()
+
+    def query(self, sql: str, *, max_rows: int, timeout_seconds: float) -> QueryResult:
+        from headrace.warehouses import _duckdb_query
+
+        with self._file.cursor() as cursor:
+            return _duckdb_query.answer(cursor, sql, max_rows, timeout_seconds)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _range(load: Load) -> tuple[str, int, str, int, int]:
+    return load.consumer, load.partition, load.incarnation, load.start, load.end
+
+
+@contextmanager
+def _rolled_back_on_error(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """DuckDB's COMMIT after a caught error says nothing and stores nothing, so every error ends in ROLLBACK."""
+    try:
+        yield
+    except BaseException:
+        # The transaction may be over already, and the first error is the one that matters.
+        with suppress(Exception):
+            cursor.execute("ROLLBACK")
+        raise
