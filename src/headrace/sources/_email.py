@@ -70,6 +70,10 @@ class EmailSource(SourceKind):
         "Send the write key and this server's address to your Selligent account manager.",
         "They enable the source on your Selligent account; events arrive from the next e-mail on.",
     )
+    handover = (
+        "Please enable the Segment source on our account: send the e-mail events by the tracking API to {url} "
+        "(POST {url}/v1/batch, HTTP Basic user name) with the write key {write_key}."
+    )
     warnings: ClassVar[Mapping[str, str]] = {
         "missing": "an expected property is missing",
         "misplaced": "a property does not belong to this event",
