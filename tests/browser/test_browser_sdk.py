@@ -10,7 +10,7 @@ import pytest
 
 from clients.browser import Site, bundle, visit
 from clients.proxy import Fault, Proxy
-from oracle import events_of, faults, stored
+from oracle import faults, stored
 from server import Server
 
 CALLS = {"track", "identify", "page", "screen", "group", "alias"}
@@ -49,9 +49,7 @@ def test_every_call_of_the_browser_sdk_is_in_the_tables_once(
         passed.headers["content-type"].partition(";")[0] for passed in proxy.passed if passed.path in paths
     }
 
-    sent = {
-        event.message_id: event for passed in proxy.passed for event in reversed(events_of(passed.path, passed.body))
-    }
+    sent = proxy.events
     meant = {event["messageId"]: event for event in site.reports["meant"]}
     for message_id, event in meant.items():
         properties = event.get("traits" if event["type"] in ("identify", "group") else "properties") or {}

@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
 
+from oracle import Sent, events_of
+
 Fault = Literal["drop", "unavailable", "lose the answer"]
 
 
@@ -47,6 +49,16 @@ class Proxy:
     @property
     def heard_ids(self) -> set[str]:
         return {i for passed in list(self.passed) if passed.heard and passed.status == 200 for i in passed.message_ids}
+
+    @property
+    def events(self) -> dict[str, Sent]:
+        """What reached the collector, by messageId; of an event that came twice the first, which is the one that counts."""
+        found: dict[str, Sent] = {}
+        for passed in list(self.passed):
+            for event in events_of(passed.path, passed.body):
+                assert event.message_id is not None, "every SDK gives its events ids"
+                found.setdefault(event.message_id, event)
+        return found
 
     @property
     def unmet(self) -> Sequence[Fault]:

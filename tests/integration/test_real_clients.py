@@ -29,9 +29,7 @@ def sent_by(command: list[str | Path], proxy: Proxy, key: str, prefix: str, *opt
     assert run.returncode == 0, run.stderr
     meant = [json.loads(line) for line in run.stdout.splitlines()]
     assert {event["type"] for event in meant} == CALLS
-    on_the_wire = {
-        sent.message_id: sent for passed in proxy.passed for sent in reversed(events_of(passed.path, passed.body))
-    }
+    on_the_wire = proxy.events
     for event in meant:
         wire = on_the_wire[event["messageId"]]
         assert {k: v for k, v in event.items() if k not in ("context", "timestamp")}.items() <= wire.envelope.items(), (
