@@ -1,0 +1,244 @@
+"""Entries of the log -> one load: the events' rows, the refused and rejected ones, the books."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
+
+import msgspec
+
+from headrace.errors import RejectedEventError
+from headrace.event import Event, LogEntry, RejectedEvent
+from headrace.loader import rejected
+from headrace.loader.duplicates import Duplicates
+from headrace.loader.growing import Growing, arrow_table
+from headrace.loader.names import original
+from headrace.loader.rows import Row, event_id, rows, tracks_only
+from headrace.loader.tables import Tables
+from headrace.log.base import Gap
+from headrace.warehouses.base import (
+    HOUSEKEEPING,
+    HOUSEKEEPING_TABLES,
+    Books,
+    ColumnType,
+    Load,
+    Position,
+    TableName,
+    Upsert,
+    Warehouse,
+)
+from headrace.workspace.records import Source
+
+SEEN_AGAIN_AFTER: Final = timedelta(hours=1)
+"""`last_seen` of a column is written at most this often."""
+
+_LATEST: Final = {"identifies": ("users", "user_id"), "groups": ("accounts", "group_id")}
+"""The latest-state table of a history table, and the key's column in the history."""
+
+
+class Batch:
+    """What one load is made of. Afterwards `tables` knows the columns of this load as well: when the load comes to nothing,
+    `tables` must be read from the warehouse again."""
+
+    def __init__(
+        self,
+        tables: Tables,
+        duplicates: Duplicates,
+        warehouse: Warehouse,
+        sources: Mapping[str, Source],
+        loaded_at: datetime,
+    ) -> None:
+        self._tables = tables
+        self._duplicates = duplicates
+        self._warehouse = warehouse
+        self._sources = sources
+        self._loaded_at = loaded_at
+        self._growing: dict[TableName, Growing] = {}
+        self._books: dict[str, Books] = {}
+        self._rejected: list[RejectedEvent] = []
+        self._seen: dict[str, set[str]] = {}
+        """Ids by source."""
+        self._loaded: dict[str, dict[str, datetime]] = {}
+        """received_at by id, by schema: what the filters of duplicates learn after the commit."""
+        self.entries = 0
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.entries and not self._rejected
+
+    def add(self, entries: Sequence[LogEntry]) -> None:
+        """Take the next entries, in order. An event that cannot become a row is rejected; its neighbours proceed."""
+        self.entries += len(entries)
+        events_by_source: dict[str, list[Event]] = {}
+        for entry in entries:
+            if isinstance(entry, Event):
+                events_by_source.setdefault(entry.source, []).append(entry)
+            else:
+                self._store_rejected(entry)
+        for slug, events in events_by_source.items():
+            self._add_events(slug, events)
+
+    def add_refused(self, event: Event, reason: str) -> None:
+        """Take an event that the warehouse did not."""
+        self.entries += 1
+        self._reject(event, "warehouse_refused", reason)
+
+    def add_gap(self, gap: Gap) -> None:
+        """What the log lost stands in headrace.rejected: accepted events as rejected, refused ones as refused."""
+        where = f"events were lost at the log's offsets {gap.first} to {gap.next - 1}: {gap.reason}"
+        for slug, lost in gap.lost.items():
+            if lost.accepted:
+                self._add_lost(slug, "log", gap.code, where, lost.accepted)
+            if lost.refused:
+                self._add_lost(slug, "collector", gap.code, where, lost.refused)
+
+    def _add_lost(self, slug: str, stage: Literal["log", "collector"], code: str, reason: str, events: int) -> None:
+        self._store_rejected(RejectedEvent(slug, stage, code, reason, "", self._loaded_at, None, events))
+
+    def _reject(self, event: Event, code: str, reason: str) -> None:
+        raw, message_id = rejected.raw(event), event_id(event)
+        self._store_rejected(RejectedEvent(event.source, "loader", code, reason, raw, event.received_at, message_id))
+
+    def _store_rejected(self, entry: RejectedEvent) -> None:
+        self._rejected.append(entry)
+        if entry.stage == "collector":
+            self._count(entry.source, refused=entry.events)
+        else:
+            self._count(entry.source, rejected=entry.events)
+
+    def _count(self, slug: str, *, loaded: int = 0, duplicates: int = 0, rejected: int = 0, refused: int = 0) -> None:
+        so_far = self._books.get(slug, Books())
+        self._books[slug] = Books(
+            so_far.loaded + loaded,
+            so_far.duplicates + duplicates,
+            so_far.rejected + rejected,
+            so_far.refused + refused,
+        )
+
+    def _add_events(self, slug: str, events: Sequence[Event]) -> None:
+        source = self._sources.get(slug)
+        fresh = self._fresh(slug, source.schema if source else None, events)
+        self._count(slug, duplicates=len(events) - len(fresh))
+        if source is None:
+            for event in fresh.values():
+                self._reject(event, "source_unknown", f"the workspace has no source {slug!r}")
+            return
+        loaded: dict[str, datetime] = {}
+        rows_by_table: dict[str, list[Row]] = {}
+        for message_id, event in fresh.items():
+            try:
+                of_event = rows(event)
+            except RejectedEventError as error:
+                self._reject(event, error.code, error.reason)
+            except Exception as error:  # noqa: BLE001  # whatever is wrong with one event, its neighbours proceed
+                self._reject(event, "loader_error", f"{type(error).__name__}: {error}")
+            else:
+                for row in self._placed(source.schema, of_event):
+                    rows_by_table.setdefault(row.table, []).append(row)
+                loaded[message_id] = event.received_at
+        for table, of_table in rows_by_table.items():
+            self._grow(TableName(source.schema, table)).add(of_table)
+        self._count(slug, loaded=len(loaded))
+        self._loaded.setdefault(source.schema, {}).update(loaded)
+
+    def _fresh(self, slug: str, schema: str | None, events: Sequence[Event]) -> dict[str, Event]:
+        """The events whose id is new, by id: neither in this load yet, nor in the warehouse, nor rejected before."""
+        seen = self._seen.setdefault(slug, set())
+        fresh: dict[str, Event] = {}
+        for event in events:
+            message_id = event_id(event)
+            if message_id not in seen:
+                seen.add(message_id)
+                fresh[message_id] = event
+        for message_id in self._duplicates.among(slug, schema, list(fresh)):
+            del fresh[message_id]
+        return fresh
+
+    def _placed(self, schema: str, of_event: Sequence[Row]) -> Sequence[Row]:
+        if len(of_event) > 1 and self._tables.table(TableName(schema, of_event[1].table)) is None:
+            return (tracks_only(of_event[0], of_event[1]),)
+        return of_event
+
+    def _grow(self, name: TableName) -> Growing:
+        growing = self._growing.get(name)
+        if growing is None:
+            table = self._tables.existing(name)
+            growing = self._growing[name] = Growing(table, self._warehouse.integers_within)
+        return growing
+
+    def load(self, consumer: str, position: Position, *, partition: int, start: int, seconds: float) -> Load:
+        """The transaction for everything added, which moves the consumer from `start` to `position`.
+        `seconds` is how long making it took."""
+        now = self._loaded_at
+        upserts = [upsert for growing in self._growing.values() for upsert in self._latest(growing)]
+        changed = [growing.table for growing in self._growing.values()]
+        changed += [self._tables.existing(upsert.table) for upsert in upserts]
+        named, touched = self._seen_columns()
+        arrow = {name: growing.arrow(now) for name, growing in self._growing.items()}
+        counts = {f"{name.schema}.{name.table}": growing.rows for name, growing in self._growing.items()}
+        span = (consumer, partition, position.incarnation, start, position.next)
+        housekeeping: dict[str, Sequence[Sequence[Any]]] = {
+            "rejected": [rejected.row(entry, now) for entry in self._rejected],
+            "discards": [(*discard, now) for growing in self._growing.values() for discard in growing.discards],
+            "columns": named,
+            "loads": [(*span, msgspec.json.encode(counts).decode(), self.entries, now, seconds, "ok")],
+        }
+        for table, of_table in housekeeping.items():
+            if of_table:
+                arrow[TableName(HOUSEKEEPING, table)] = arrow_table(HOUSEKEEPING_TABLES[table], of_table)
+        return Load(
+            *span,
+            arrow,
+            create={table.name: dict(table.types) for table in changed if not table.types_stored},
+            add={table.name: added for table in changed if table.types_stored and (added := table.added())},
+            widen={table.name: widened for table in changed if (widened := table.widened())},
+            upserts=upserts,
+            books=self._books,
+            touched=touched,
+            started=now,
+        )
+
+    def _latest(self, growing: Growing) -> Iterable[Upsert]:
+        schema, history = growing.table.name
+        if history not in _LATEST:
+            return
+        latest, key = _LATEST[history]
+        if not growing.has_values(key):
+            return
+        table = self._tables.existing(TableName(schema, latest))
+        own = [column for column in growing.columns() if column not in growing.table.standard]
+        for column in own:
+            kind = growing.table.types[column]
+            if table.types.setdefault(column, kind) is ColumnType.INTEGER and kind is ColumnType.FLOAT:
+                table.types[column] = kind
+        yield Upsert(table.name, growing.table.name, key, own)
+
+    def _seen_columns(self) -> tuple[list[tuple[Any, ...]], list[tuple[str, str, str]]]:
+        """The rows of headrace.columns for new columns, and the known ones to touch."""
+        now = self._loaded_at
+        new: list[tuple[Any, ...]] = []
+        touched: list[tuple[str, str, str]] = []
+        for name, growing in self._growing.items():
+            table = growing.table
+            for column in growing.columns():
+                path = table.path_by_column.get(column)
+                last_seen = table.last_seen_by_column.get(column)
+                if path is None or (last_seen is not None and now - last_seen < SEEN_AGAIN_AFTER):
+                    continue
+                if last_seen is None:
+                    new.append((*name, column, original(path), table.types[column].value, now, now))
+                else:
+                    touched.append((*name, column))
+                table.last_seen_by_column[column] = now
+        return new, touched
+
+    def committed(self) -> None:
+        """Called when the load is in the warehouse."""
+        for name, growing in self._growing.items():
+            growing.table.stored_as_known()
+            if name.table in _LATEST and growing.has_values(_LATEST[name.table][1]):
+                self._tables.existing(TableName(name.schema, _LATEST[name.table][0])).stored_as_known()
+        for schema, received_at_by_id in self._loaded.items():
+            self._duplicates.add(schema, received_at_by_id)
+        self._duplicates.sources_with_rejected.update(slug for slug, books in self._books.items() if books.rejected)

@@ -1,0 +1,129 @@
+"""The rows of one table in a load: part by part they become typed Arrow arrays, and one Arrow table at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from headrace.loader import columns, values
+from headrace.loader.names import EXTRA, Path
+from headrace.loader.rows import LOADED_AT, Row, standard_columns
+from headrace.loader.tables import Table
+from headrace.warehouses.base import Columns, ColumnType, TableName
+
+IntegersWithin = Callable[[TableName, str, int], bool]
+"""`Warehouse.integers_within`."""
+
+
+class Discard(NamedTuple):
+    """A row of headrace.discards, up to `loaded_at`; `value` is JSON text."""
+
+    schema: str
+    table: str
+    row_id: str
+    column: str
+    value: str
+    reason: str
+    received_at: datetime
+
+
+class Growing:
+    """The rows of one table so far. Parts are those of the log, so that few rows are Python values at a time."""
+
+    def __init__(self, table: Table, integers_within: IntegersWithin) -> None:
+        self.table = table
+        self.rows = 0
+        self.discards: list[Discard] = []
+        self._integers_within = integers_within
+        self._standard = standard_columns(table.name.table)
+        self._parts: list[tuple[int, dict[str, Any]]] = []
+
+    def add(self, part: Sequence[Row]) -> None:
+        """Name and type the columns of these rows."""
+        arrays: dict[str, Any] = {}
+        for column, of_column in zip(self._standard, zip(*(row.standard for row in part), strict=True), strict=True):
+            arrays[column] = self._typed(column, of_column, part)
+        paths: dict[Path, Any] = {}
+        for row in part:
+            paths.update(row.leaves)
+        overflowing = set()
+        for path in paths:
+            named = self.table.column(path)
+            if named is None:
+                overflowing.add(path)
+            else:
+                arrays[named] = self._typed(named, [row.leaves.get(path) for row in part], part)
+        if overflowing or any(row.extra for row in part):
+            arrays[EXTRA] = self._typed(EXTRA, [_extra(row, overflowing) for row in part], part)
+        self._parts.append((len(part), arrays))
+        self.rows += len(part)
+
+    def _typed(self, column: str, of_column: Sequence[Any], part: Sequence[Row]) -> Any:
+        types = self.table.types
+        known = ColumnType.JSON if column == EXTRA else types.get(column)
+        result = columns.typed(of_column, known, lambda: self._may_widen(column))
+        types[column] = result.type
+        for place in result.misfits:
+            value = of_column[place]
+            standard = dict(zip(self._standard, part[place].standard, strict=True))
+            reason = columns.misfit_reason(value, result.type)
+            self.discards.append(
+                Discard(*self.table.name, standard["id"], column, values.sent(value), reason, standard["received_at"])
+            )
+        return result.array
+
+    def _may_widen(self, column: str) -> bool:
+        """Whether all integers of the column, in the warehouse and in this load, are exact in a double."""
+        table = self.table
+        if column in table.unwidenable:
+            return False
+        in_load = all(columns.is_exact(arrays[column]) for _, arrays in self._parts if column in arrays)
+        is_stored = column in table.types_stored
+        if in_load and (not is_stored or self._integers_within(table.name, column, values.EXACT)):
+            return True
+        table.unwidenable.add(column)
+        return False
+
+    def columns(self) -> Sequence[str]:
+        """The columns of these rows, in the order of the table's."""
+        present = {column for _, arrays in self._parts for column in arrays}
+        return [column for column in self.table.types if column in present]
+
+    def column(self, name: str) -> Any:
+        """All of one column as a chunked array, of the type that the table has by now."""
+        arrow_type = columns.ARROW_TYPES[self.table.types[name]]
+        chunks = []
+        for length, arrays in self._parts:
+            array = arrays.get(name)
+            chunks.append(pa.nulls(length, arrow_type) if array is None else array.cast(arrow_type))
+        return pa.chunked_array(chunks, arrow_type)
+
+    def has_values(self, name: str) -> bool:
+        return any(name in arrays and arrays[name].null_count < length for length, arrays in self._parts)
+
+    def arrow(self, loaded_at: datetime) -> Any:
+        """The rows as a pyarrow.Table."""
+        table = {name: self.column(name) for name in self.columns()}
+        table[LOADED_AT] = pa.repeat(pa.scalar(loaded_at, columns.ARROW_TYPES[ColumnType.TIMESTAMP]), self.rows)
+        return pa.table(table)
+
+
+def _extra(row: Row, overflowing: set[Path]) -> str | None:
+    """What of the row has no column, as a JSON object."""
+    leaves = {path: value for path, value in row.leaves.items() if path in overflowing} if overflowing else {}
+    leaves.update(row.extra)
+    return values.nested(leaves) if leaves else None
+
+
+def arrow_table(types: Columns, of_table: Sequence[Sequence[Any]]) -> Any:
+    """Rows whose values are in the order of `types` as a pyarrow.Table."""
+    transposed = zip(*of_table, strict=True)
+    return pa.table(
+        {
+            name: pa.array(of_column, columns.ARROW_TYPES[types[name]])
+            for name, of_column in zip(types, transposed, strict=True)
+        }
+    )

@@ -1,0 +1,289 @@
+"""The loop from the log to the tables: read, make a load, commit, again. One thread; the only writer of its warehouse."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple
+
+from headrace.config import LoaderConfig
+from headrace.errors import HeadraceError, PositionError, RetryableError
+from headrace.event import Event
+from headrace.loader.batch import Batch
+from headrace.loader.duplicates import Duplicates
+from headrace.loader.partition import Part, Partition, Progress
+from headrace.loader.tables import Tables
+from headrace.log.base import LogReader
+from headrace.warehouses.base import Load, Position, Warehouse
+from headrace.workspace.records import Source
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS: Final = 0.05
+SHARE: Final = 0.25
+"""While events trickle in, loads take at most this share of the time: the dearer a load, the later the next begins."""
+QUIET_SECONDS: Final = 3.0
+JOURNAL_BYTES: Final = 256_000_000
+RETAIN_SECONDS: Final = 60.0
+TRIES_BEFORE_SMALLER: Final = 3
+LONGEST_WAIT_SECONDS: Final = 10.0
+
+
+class Outcome(NamedTuple):
+    """A load that is in the warehouse: `entries` of the log from `start` to before `end`. `is_full`: more may be waiting."""
+
+    partition: int
+    entries: int
+    start: int
+    end: int
+    seconds: float
+    is_full: bool
+
+
+class _Prepared(NamedTuple):
+    partition: Partition
+    batch: Batch
+    load: Load
+    began: float
+    is_full: bool
+
+
+class _WrongLoadError(Exception):
+    """The load itself is at fault, not the warehouse: some event in it must be found."""
+
+
+class Loader:
+    """Loads one or several partitions into one warehouse, as one consumer."""
+
+    def __init__(
+        self,
+        consumer: str,
+        readers: Sequence[LogReader],
+        warehouse: Warehouse,
+        sources: Callable[[], Mapping[str, Source]],
+        config: LoaderConfig,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`sources` is asked once a load for all sources by slug, removed ones included."""
+        self._consumer = consumer
+        self._warehouse = warehouse
+        self._sources = sources
+        self._config = config
+        self._now = now
+        self._monotonic = monotonic
+        self._partitions = [Partition(reader, config.load_events) for reader in readers]
+        self._tables: Tables | None = None
+        self._duplicates: Duplicates | None = None
+        self._prepared: _Prepared | None = None
+        self._tries = 0
+        self._next_load = monotonic()
+        self._last_load = monotonic()
+        self._last_retain = monotonic()
+        self._is_checkpoint_due = False
+
+    def progress(self) -> Sequence[Progress]:
+        """By partition; may be asked from any thread."""
+        return [partition.progress for partition in self._partitions]
+
+    def window_start(self, schema: str) -> datetime | None:
+        """Since when duplicates of the schema are found without exception; None while that is not known.
+        May be asked from any thread."""
+        return None if self._duplicates is None else self._duplicates.window_start(schema)
+
+    def run(self, stop: threading.Event) -> None:
+        """Load until told to stop; what is waiting then stays in the log.
+
+        A warehouse that cannot be used now is tried again for ever. Raises PositionError when this loader must not go on."""
+        while not stop.is_set():
+            try:
+                outcome = self.step() if self._is_due() else None
+            except RetryableError as error:
+                stop.wait(min(error.retry_after_seconds, LONGEST_WAIT_SECONDS))
+                continue
+            if outcome is None:
+                self._rest()
+                stop.wait(POLL_SECONDS)
+
+    def step(self) -> Outcome | None:
+        """One load, from the first partition in turn that has anything; None when there is nothing.
+
+        Raises WarehouseUnavailableError (call again: the same events are tried) and PositionError (never go on)."""
+        try:
+            self._place()
+            for partition in [self._prepared.partition] if self._prepared else list(self._partitions):
+                outcome = self._load(partition)
+                if outcome is not None:
+                    self._next_load = self._pace(outcome)
+                    return outcome
+        except Exception as error:
+            self._failed(error)
+            raise
+        return None
+
+    def _is_due(self) -> bool:
+        if self._prepared is not None or not all(partition.is_placed for partition in self._partitions):
+            return True
+        waiting = sum(partition.waiting() for partition in self._partitions)
+        return waiting >= self._config.load_events or (waiting != 0 and self._monotonic() >= self._next_load)
+
+    def _pace(self, outcome: Outcome) -> float:
+        self._last_load = self._monotonic()
+        if outcome.is_full:
+            return self._last_load
+        return self._last_load + min(self._config.interval_seconds, outcome.seconds * (1 / SHARE - 1))
+
+    def _failed(self, error: Exception) -> None:
+        if self._tries <= 1 or not isinstance(error, RetryableError):
+            logger.error("loader: %s: %s", type(error).__name__, error)
+        for partition in self._partitions:
+            partition.failed(error)
+
+    def _place(self) -> None:
+        for partition in self._partitions:
+            if not partition.is_placed:
+                partition.place(self._warehouse.position(self._consumer, partition.number))
+
+    def _known(self) -> tuple[Tables, Duplicates]:
+        """What the warehouse has: asked at the start, tables also after a load that came to nothing."""
+        config = self._config
+        if self._tables is None:
+            stored, named = self._warehouse.tables(), self._warehouse.named_columns()
+            self._tables = Tables(stored, named, max_columns=config.max_columns, max_tables=config.max_tables)
+        if self._duplicates is None:
+            window = timedelta(days=config.dedup_days)
+            duplicates = Duplicates(self._warehouse, window, config.dedup_memory_bytes, self._now)
+            duplicates.rebuild(self._tables.schemas())
+            self._duplicates = duplicates
+        return self._tables, self._duplicates
+
+    def _load(self, partition: Partition) -> Outcome | None:
+        while True:
+            try:
+                prepared = self._prepared or self._prepare(partition)
+                if prepared is None:
+                    return None
+                self._prepared = prepared
+                self._commit(prepared.load)
+            except _WrongLoadError as error:
+                self._search(partition, error)
+            except RetryableError:
+                self._tries += 1
+                if self._prepared is None or self._tries % TRIES_BEFORE_SMALLER == 0:
+                    # Perhaps it is this load that does not fit the warehouse's memory.
+                    self._forget(partition, max(1, partition.taken // 2))
+                raise
+            else:
+                return self._moved(prepared)
+
+    def _prepare(self, partition: Partition) -> _Prepared | None:
+        """Read and type one load's events; None when nothing is waiting."""
+        began = self._monotonic()
+        tables, duplicates = self._known()
+        batch = Batch(tables, duplicates, self._warehouse, self._sources(), self._now())
+        size_bytes = 0
+        is_last = False
+        while not is_last and partition.taken < partition.limit and size_bytes < self._config.load_bytes:
+            part = partition.part()
+            self._add(batch, part, partition.refusal)
+            size_bytes += part.size_bytes
+            is_last = part.is_last
+        if batch.is_empty:
+            return None
+        seconds = self._monotonic() - began
+        with _judged():
+            load = batch.load(
+                self._consumer,
+                Position(partition.reader.incarnation, partition.next),
+                partition=partition.number,
+                start=partition.stored,
+                seconds=seconds,
+            )
+        return _Prepared(partition, batch, load, began, not is_last)
+
+    def _add(self, batch: Batch, part: Part, refusal: str | None) -> None:
+        with _judged():
+            for gap in part.gaps:
+                batch.add_gap(gap)
+            if refusal is not None and part.entries and isinstance(part.entries[0], Event):
+                batch.add_refused(part.entries[0], refusal)
+            else:
+                batch.add(part.entries)
+
+    def _commit(self, load: Load) -> None:
+        # After an unclear COMMIT the position is the only witness.
+        if self._tries and self._is_in_warehouse(load):
+            return
+        with _judged():
+            self._warehouse.commit(load)
+
+    def _is_in_warehouse(self, load: Load) -> bool:
+        return self._warehouse.position(self._consumer, load.partition) == Position(load.incarnation, load.end)
+
+    def _search(self, partition: Partition, error: _WrongLoadError) -> None:
+        """After a load that can never succeed: try half of it, until the one event is found, which is then rejected."""
+        taken = partition.taken
+        if taken <= 1 and partition.refusal is not None:
+            raise HeadraceError(f"loader: the warehouse refuses even the rejection of an event: {error}") from error
+        logger.warning("loader: a load of %d events is wrong, looking for the event: %s", taken, error)
+        if taken <= 1:
+            partition.refusal = str(error)
+        self._forget(partition, max(1, taken // 2))
+
+    def _forget(self, partition: Partition, limit: int) -> None:
+        """Drop the load that was made; what it taught about tables must be read again."""
+        partition.limit = limit
+        partition.again()
+        self._prepared = None
+        self._tables = None
+
+    def _moved(self, prepared: _Prepared) -> Outcome:
+        partition, load = prepared.partition, prepared.load
+        prepared.batch.committed()
+        self._prepared = None
+        self._tries = 0
+        seconds = self._monotonic() - prepared.began
+        partition.loaded(load.end, prepared.batch.entries, seconds, self._now(), self._config.load_events)
+        self._partitions.remove(partition)
+        self._partitions.append(partition)
+        self._is_checkpoint_due = True
+        if self._warehouse.journal_bytes() > JOURNAL_BYTES:
+            self._checkpoint(force=True)
+        self._retain()
+        return Outcome(partition.number, prepared.batch.entries, load.start, load.end, seconds, prepared.is_full)
+
+    def _rest(self) -> None:
+        """What quiet moments are for."""
+        if self._is_checkpoint_due and self._monotonic() - self._last_load >= QUIET_SECONDS:
+            self._checkpoint(force=False)
+        if all(partition.is_placed for partition in self._partitions):
+            self._retain()
+
+    def _checkpoint(self, *, force: bool) -> None:
+        try:
+            self._warehouse.checkpoint(force=force)
+        except RetryableError as error:
+            logger.warning("loader: no checkpoint now: %s", error)
+        self._is_checkpoint_due = False
+
+    def _retain(self) -> None:
+        if self._monotonic() - self._last_retain < RETAIN_SECONDS:
+            return
+        self._last_retain = self._monotonic()
+        for partition in self._partitions:
+            partition.reader.retain(partition.stored)
+
+
+@contextmanager
+def _judged() -> Iterator[None]:
+    """Tell a wrong load from a warehouse that cannot take it now or was moved by another loader."""
+    try:
+        yield
+    except (PositionError, RetryableError):
+        raise
+    except Exception as error:
+        raise _WrongLoadError(f"{type(error).__name__}: {error}") from error
