@@ -34,7 +34,10 @@ def query(config: Config, sql: str, max_rows: int | None = None) -> QueryResult:
     if folder.is_served(config.folder):
         return _ask(config, "POST", "/api/query", {"sql": sql, "max_rows": rows}, QueryResult)
     with _opened(config) as (_, warehouse, _workspace):
-        return warehouse.query(sql, max_rows=rows, timeout_seconds=config.warehouse.query_timeout_seconds)
+        result: QueryResult = warehouse.query(
+            sql, max_rows=rows, timeout_seconds=config.warehouse.query_timeout_seconds
+        )
+        return result
 
 
 def status_of(config: Config) -> Status:
