@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import msgspec
 from headrace.app import folder
 from headrace.config import Config
 from headrace.console.status import Status, WarehouseStatus, status
-from headrace.errors import ConfigError, HeadraceError, NotFoundError, QueryError, WarehouseUnavailableError
+from headrace.errors import HeadraceError, NotFoundError, QueryError, WarehouseUnavailableError
 from headrace.warehouses.base import QueryResult
 from headrace.workspace.workspace import Workspace
 
@@ -31,7 +32,7 @@ Answer = TypeVar("Answer")
 def query(config: Config, sql: str, max_rows: int | None = None) -> QueryResult:
     """The rows of one SELECT. Raises QueryError and, when the data folder or the worker cannot be reached, another HeadraceError."""
     rows = min(max_rows or config.warehouse.query_rows, config.warehouse.query_rows)
-    if folder.is_served(config.folder):
+    with contextlib.suppress(_StoppedError):
         return _ask(config, "POST", "/api/query", {"sql": sql, "max_rows": rows}, QueryResult)
     with _opened(config) as (_, warehouse, _workspace):
         result: QueryResult = warehouse.query(
@@ -42,7 +43,7 @@ def query(config: Config, sql: str, max_rows: int | None = None) -> QueryResult:
 
 def status_of(config: Config) -> Status:
     """The books and positions now."""
-    if folder.is_served(config.folder):
+    with contextlib.suppress(_StoppedError):
         return _ask(config, "GET", "/api/status", None, Status)
     with _opened(config) as (readers, warehouse, workspace):
         sources = workspace.sources(include_removed=True)
@@ -72,10 +73,18 @@ def _opened(config: Config) -> Iterator[tuple[list[LogReader], Any, Workspace]]:
         workspace.close()
 
 
+class _StoppedError(Exception):
+    """No server works on the folder, or none any more: ask the files."""
+
+
 def _ask(config: Config, method: str, path: str, body: Any, kind: type[Answer]) -> Answer:
-    """One request to the worker; while it is starting (also again after a crash) this waits for it."""
+    """One request to the worker; while it is starting (also again after a crash) this waits for it.
+
+    Raises _StoppedError, WarehouseUnavailableError and what the worker answers."""
     deadline = time.monotonic() + WORKER_STARTS_SECONDS
     while True:
+        if not folder.is_served(config.folder):
+            raise _StoppedError
         name, descriptor = folder.short_path(config.folder / folder.WORKER_SOCKET)
         try:
             with httpx.Client(transport=httpx.HTTPTransport(uds=name), timeout=ANSWER_SECONDS) as client:
@@ -86,8 +95,6 @@ def _ask(config: Config, method: str, path: str, body: Any, kind: type[Answer]) 
                 raise WarehouseUnavailableError(
                     f"worker: no answer on {config.folder / folder.WORKER_SOCKET} ({error}); see what `headrace serve` prints"
                 ) from None
-            if not folder.is_served(config.folder):
-                raise ConfigError("worker: the server stopped meanwhile; ask again") from None
             time.sleep(0.1)
         finally:
             os.close(descriptor)

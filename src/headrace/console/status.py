@@ -10,7 +10,7 @@ import msgspec
 
 from headrace.console import books
 from headrace.console.books import SourceBooks
-from headrace.errors import PositionError, QueryError
+from headrace.errors import PositionError
 from headrace.log.base import LogReader
 from headrace.warehouses.base import HISTORY_TABLES, Books, Warehouse
 from headrace.workspace.records import Source
@@ -110,16 +110,13 @@ def _last_events(warehouse: Warehouse, sources: Sequence[Source]) -> dict[str, d
     }
     parts = [
         # Slugs and schema names are validated ASCII, table names are ours.
-        f'SELECT \'{source.slug}\' AS source, max(received_at) AS at FROM "{source.schema}"."{table}"'  # noqa: S608
+        f'SELECT \'{source.slug}\' AS source, max(received_at) AS latest FROM "{source.schema}"."{table}"'  # noqa: S608
         for source in sources
         for table in HISTORY_TABLES
         if (source.schema, table) in tables
     ]
     if not parts:
         return {}
-    sql = f"SELECT source, max(at) AS at FROM ({' UNION ALL '.join(parts)}) GROUP BY source"  # noqa: S608 - slugs and schema names are validated ASCII
-    try:
-        found = _rows(warehouse, sql)
-    except QueryError:
-        return {}
-    return {row["source"]: datetime.fromisoformat(row["at"]).astimezone(UTC) for row in found if row["at"]}
+    sql = f"SELECT source, max(latest) AS latest FROM ({' UNION ALL '.join(parts)}) GROUP BY source"  # noqa: S608 - slugs and schema names are validated ASCII
+    found = _rows(warehouse, sql)
+    return {row["source"]: datetime.fromisoformat(row["latest"]).astimezone(UTC) for row in found if row["latest"]}
