@@ -185,8 +185,12 @@ def stored(server: Server, schema: str, slug: str) -> Stored:
         f"SELECT '{n.replace(chr(39), chr(39) * 2)}' AS place, to_json(t) AS entry FROM {quoted(schema)}.{quoted(n)} t"
         for n in names
     ]
-    parts.append(f"SELECT ' discards', to_json(d) FROM headrace.discards d WHERE d.\"schema\" = '{schema}'")
-    parts.append(f"SELECT ' rejected', to_json(r) FROM headrace.rejected r WHERE r.source IN {in_list([slug])}")
+    parts.append(
+        f"SELECT ' discards' AS place, to_json(d) AS entry FROM headrace.discards d WHERE d.\"schema\" = '{schema}'"
+    )
+    parts.append(
+        f"SELECT ' rejected' AS place, to_json(r) AS entry FROM headrace.rejected r WHERE r.source IN {in_list([slug])}"
+    )
     found: dict[str, list[Row]] = {name: [] for name in (*names, " discards", " rejected")}
     for row in server.query(" UNION ALL ".join(parts)):
         found[row["place"]].append(row["entry"] if isinstance(row["entry"], dict) else json.loads(row["entry"]))
