@@ -7,6 +7,7 @@ the command line, environment, file, default.
 from __future__ import annotations
 
 import os
+import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -207,3 +208,26 @@ def address(listen: str) -> tuple[str, int]:
     if not separator or not port.isascii() or not port.isdigit() or int(port) > 65_535:
         raise ConfigError(f"settings: {listen!r} is no HOST:PORT, for example 127.0.0.1:8000")
     return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def documentation() -> str:
+    """docs/configuration.md: `python -m headrace.config > docs/configuration.md` writes it, a test compares it."""
+    lines = [
+        "# Configuration",
+        "",
+        "Written from the code by `python -m headrace.config`. Options of the command line win over the environment, the environment over the file",
+        "(`--config FILE`), the file over the defaults. Unknown keys and variables are refused. `headrace source set` has the settings of single sources.",
+    ]
+    table = None
+    for setting in settings():
+        if setting.table != table:
+            table = setting.table
+            lines += ["", f"## `[{table}]`" if table else "## Top level", ""]
+            lines += ["| key | variable | default | what |", "|---|---|---|---|"]
+        shown = str(setting.default).lower() if isinstance(setting.default, bool) else setting.default
+        lines.append(f"| `{setting.key}` | `{setting.variable}` | `{shown}` | {setting.help} |")
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    sys.stdout.write(documentation())
