@@ -47,7 +47,7 @@ class DatabaseFile:
             self._cursors.add(cursor)
         try:
             yield cursor
-        except duckdb.Error as error:
+        except (duckdb.Error, OSError) as error:  # OSError: DuckDB's, in the middle of reading by Arrow
             raise self.translated(error) from error
         finally:
             with suppress(duckdb.Error):
@@ -56,10 +56,10 @@ class DatabaseFile:
                 self._cursors.discard(cursor)
                 self._changed.notify_all()
 
-    def translated(self, error: duckdb.Error) -> HeadraceError | ValueError:
+    def translated(self, error: Exception) -> HeadraceError | ValueError:
         """Remembers when the engine is past use, so that the next cursor opens the file again."""
         text = _first_line(error)
-        if isinstance(error, duckdb.FatalException | duckdb.InternalException) or "invalidated" in text:
+        if isinstance(error, duckdb.FatalException) or "has been invalidated" in text:
             with self._changed:
                 self._broken = True
             return WarehouseUnavailableError(f"warehouse: {self.path.name} must be opened again: {text}")
@@ -69,7 +69,8 @@ class DatabaseFile:
             | duckdb.IOException
             | duckdb.TransactionException
             | duckdb.InterruptException
-            | duckdb.ConnectionException,
+            | duckdb.ConnectionException
+            | OSError,
         ):
             return WarehouseUnavailableError(f"warehouse: {self.path.name} cannot be used now: {text}")
         return ValueError(f"warehouse: {text}")

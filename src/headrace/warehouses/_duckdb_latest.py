@@ -48,10 +48,10 @@ def late_keys(cursor: duckdb.DuckDBPyConnection, upsert_: Upsert, load_view: str
 
 
 def _merge(upsert_: Upsert, rows: str, late: str, columns: Sequence[str], loaded_at: str) -> str:
-    """`late` is SEMI or ANTI, to keep only or leave out the late keys, or empty."""
+    """`late` is SEMI or ANTI, to keep only or leave out the late keys, or empty. DuckDB's arg_max leaves out nulls."""
     key, names = quoted(upsert_.key), [quoted(column) for column in columns]
     join = f'{late} JOIN {quoted(LATE)} AS late ON late."key" = {key}' if late else ""
-    latest = "".join(f", arg_max({name}, {_RANK}) FILTER ({name} IS NOT NULL) AS {name}" for name in names)
+    latest = "".join(f", arg_max({name}, {_RANK}) AS {name}" for name in names)
     update = "".join(f", {name} = coalesce(latest.{name}, stored.{name})" for name in names)
     return f"""
         MERGE INTO {qualified(upsert_.table)} AS stored USING (

@@ -52,22 +52,22 @@ def create(
 def move(cursor: duckdb.DuckDBPyConnection, load: Load) -> None:
     """Compare and set: what makes a repeated load, or another loader's, fail. Raises PositionError."""
     where = [load.consumer, load.partition]
-    if position(cursor, load.consumer, load.partition) is None:
-        cursor.execute("INSERT INTO headrace.offsets VALUES (?, ?, ?, ?)", [*where, load.incarnation, load.end])
-        return
     changed = cursor.execute(
         'UPDATE headrace.offsets SET "next" = ? WHERE consumer = ? AND "partition" = ? AND incarnation = ? AND "next" = ?',
         [load.end, *where, load.incarnation, load.start],
     ).fetchall()
-    if changed != [(1,)]:
-        raise moved(load, position(cursor, load.consumer, load.partition))
+    if changed == [(1,)]:
+        return
+    stored = position(cursor, load.consumer, load.partition)
+    if stored is not None:
+        raise moved(load, stored)
+    cursor.execute("INSERT INTO headrace.offsets VALUES (?, ?, ?, ?)", [*where, load.incarnation, load.end])
 
 
-def moved(load: Load, stored: Position | None) -> PositionError:
-    there = f"{stored.next} of log {stored.incarnation}" if stored else "not there"
+def moved(load: Load, stored: Position) -> PositionError:
     return PositionError(
         f"load: consumer {load.consumer}, partition {load.partition} begins at {load.start} of log {load.incarnation}, "
-        f"the warehouse's position is {there}; read the position again"
+        f"the warehouse's position is {stored.next} of log {stored.incarnation}; read the position again"
     )
 
 
@@ -101,13 +101,12 @@ def _insert(cursor: duckdb.DuckDBPyConnection, name: TableName, rows: Any, view:
 
 
 def _add_books(cursor: duckdb.DuckDBPyConnection, source: str, books: Books) -> None:
-    names = Books._fields
-    added = ", ".join(f"{name} = {name} + excluded.{name}" for name in names)
-    cursor.execute(
-        f"INSERT INTO headrace.books (source, {', '.join(names)}) VALUES (?{', ?' * len(names)}) "
-        f"ON CONFLICT (source) DO UPDATE SET {added}",
-        [source, *books],
-    )
+    # Twice as cheap as ON CONFLICT, and nobody else writes.
+    added = ", ".join(f"{name} = {name} + ?" for name in Books._fields)
+    changed = cursor.execute(f"UPDATE headrace.books SET {added} WHERE source = ?", [*books, source]).fetchall()
+    if changed != [(1,)]:
+        names = ", ".join(Books._fields)
+        cursor.execute(f"INSERT INTO headrace.books (source, {names}) VALUES (?, ?, ?, ?, ?, ?)", [source, *books])
 
 
 def _touch(cursor: duckdb.DuckDBPyConnection, load: Load) -> None:

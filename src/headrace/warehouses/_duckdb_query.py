@@ -34,8 +34,6 @@ def answer(cursor: duckdb.DuckDBPyConnection, sql: str, max_rows: int, timeout_s
             columns, types = list(relation.columns), [str(type_) for type_ in relation.types]
             _check_types(columns, types)
             rows = _rows(relation.to_arrow_reader(BATCH_ROWS), max_rows + 1)
-        except duckdb.FatalException:
-            raise
         except (duckdb.Error, pa.ArrowException, OSError, OverflowError, ValueError) as error:
             raise _translated(error, overdue.is_set(), timeout_seconds) from error
         finally:
@@ -54,7 +52,8 @@ def _judge(cursor: duckdb.DuckDBPyConnection, sql: str) -> None:
         raise QueryError("the SQL holds a NUL character; remove it")
 
     def kind_of_statement() -> str:
-        return " and ".join(statement.type.name for statement in cursor.extract_statements(sql)) or "this"
+        kinds = [statement.type.name for statement in cursor.extract_statements(sql)]
+        return ", ".join("PIVOT before FROM" if kind == "MULTI" else kind for kind in kinds)
 
     try:
         serialized = cursor.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()[0][0]
@@ -112,22 +111,23 @@ def _rows(reader: pa.RecordBatchReader, limit: int) -> list[list[Any]]:
     return rows
 
 
-def _translated(error: Exception, overdue: bool, timeout_seconds: float) -> QueryError:  # noqa: FBT001 -- a fact, private
-    text = re.split(r"\n\n|\nDid you mean", str(error).strip(), maxsplit=1)[0]
+def _translated(error: Exception, overdue: bool, timeout_seconds: float) -> Exception:  # noqa: FBT001 -- a fact, private
+    """By the text, since an error in the middle of an answer comes through Arrow, which knows DuckDB's classes not."""
+    text = re.split(r"\n\n|\nDid you mean|\. Detail: ", str(error).strip(), maxsplit=1)[0]
+    if "FATAL Error" in text or "has been invalidated" in text:
+        return duckdb.FatalException(text)
     if overdue:
         return QueryError(
             f"the query was cancelled after {timeout_seconds:g} seconds: narrow it down", code="query_timeout"
         )
-    match error:
-        case duckdb.InterruptException():
-            return QueryError("the query was cancelled because the warehouse is being closed", code="query_timeout")
-        case duckdb.OutOfMemoryException():
-            return QueryError(f"the query needs more memory than the warehouse has: {text}", code="query_memory")
-        case duckdb.PermissionException():
-            return QueryError(f"files and settings cannot be reached by a query: {text}")
-        case OverflowError() | ValueError() | pa.ArrowException():
-            return QueryError(
-                f"a value of the answer cannot be shown; cast its column to VARCHAR: {text}", code="query_wrong"
-            )
-        case _:
-            return QueryError(f"the query failed: {text}", code="query_wrong")
+    if "INTERRUPT Error" in text:
+        return QueryError("the query was cancelled because the warehouse is being closed", code="query_timeout")
+    if "Out of Memory Error" in text:
+        return QueryError(f"the query needs more memory than the warehouse has: {text}", code="query_memory")
+    if "Permission Error" in text:
+        return QueryError(f"files and settings cannot be reached by a query: {text}")
+    if isinstance(error, OverflowError | ValueError):
+        return QueryError(
+            f"a value of the answer cannot be shown; cast its column to VARCHAR: {text}", code="query_wrong"
+        )
+    return QueryError(f"the query failed: {text}", code="query_wrong")
