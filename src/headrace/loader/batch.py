@@ -13,7 +13,6 @@ from headrace.event import Event, LogEntry, RejectedEvent
 from headrace.loader import rejected
 from headrace.loader.duplicates import Duplicates
 from headrace.loader.growing import Growing, arrow_table
-from headrace.loader.names import original
 from headrace.loader.rows import Row, event_id, rows, tracks_only
 from headrace.loader.tables import Tables
 from headrace.log.base import Gap
@@ -134,7 +133,10 @@ class Batch:
             except Exception as error:  # noqa: BLE001  # whatever is wrong with one event, its neighbours proceed
                 self._reject(event, "loader_error", f"{type(error).__name__}: {error}")
             else:
-                for row in self._placed(source.schema, of_event):
+                own = of_event[-1].table
+                if own not in rows_by_table and self._tables.table(TableName(source.schema, own)) is None:
+                    of_event = (tracks_only(*of_event),)
+                for row in of_event:
                     rows_by_table.setdefault(row.table, []).append(row)
                 loaded[message_id] = event.received_at
         for table, of_table in rows_by_table.items():
@@ -154,11 +156,6 @@ class Batch:
         for message_id in self._duplicates.among(slug, schema, list(fresh)):
             del fresh[message_id]
         return fresh
-
-    def _placed(self, schema: str, of_event: Sequence[Row]) -> Sequence[Row]:
-        if len(of_event) > 1 and self._tables.table(TableName(schema, of_event[1].table)) is None:
-            return (tracks_only(of_event[0], of_event[1]),)
-        return of_event
 
     def _grow(self, name: TableName) -> Growing:
         growing = self._growing.get(name)
@@ -227,7 +224,7 @@ class Batch:
                 if path is None or (last_seen is not None and now - last_seen < SEEN_AGAIN_AFTER):
                     continue
                 if last_seen is None:
-                    new.append((*name, column, original(path), table.types[column].value, now, now))
+                    new.append((*name, column, path, table.types[column].value, now, now))
                 else:
                     touched.append((*name, column))
                 table.last_seen_by_column[column] = now

@@ -32,7 +32,10 @@ _PYTHON_TYPES: Final[Mapping[ColumnType, type]] = {
     ColumnType.FLOAT: float,
     ColumnType.TIMESTAMP: datetime,
     ColumnType.STRING: str,
+    ColumnType.JSON: str,
 }
+_PLAIN_TIMESTAMP: Final = r"^(?:000[1-9]|00[1-9]\d|0[1-9]\d\d|[1-9]\d{3})-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z$"
+"""What nearly all clients send; Arrow reads it as `values.timestamp` does, at a tenth of the cost."""
 
 
 class Typed(NamedTuple):
@@ -51,11 +54,15 @@ def typed(column: Sequence[Any], known: ColumnType | None, may_widen: Callable[[
     kinds = set(map(type, column))
     kinds.discard(NoneType)
     kind = values.type_of(next(value for value in column if value is not None)) if known is None else known
-    if kinds <= {_PYTHON_TYPES.get(kind)}:
-        try:
+    try:
+        if kinds <= {_PYTHON_TYPES.get(kind)}:
             return Typed(pa.array(column, ARROW_TYPES[kind]), kind)
-        except (OverflowError, pa.ArrowInvalid):  # an integer beyond 64 bits is among them
-            pass
+        if kind is ColumnType.TIMESTAMP and kinds == {str}:
+            texts = pa.array(column, pa.string())
+            if pc.all(pc.match_substring_regex(texts, _PLAIN_TIMESTAMP)).as_py():
+                return Typed(texts.cast(ARROW_TYPES[kind]), kind)
+    except (OverflowError, pa.ArrowInvalid):  # an integer beyond 64 bits is among them, or a 30th of February
+        pass
     return _one_by_one(column, kind, may_widen)
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from headrace.loader import columns, values
-from headrace.loader.names import EXTRA, Path
-from headrace.loader.rows import LOADED_AT, Row, standard_columns
+from headrace.loader.paths import Path
+from headrace.loader.rows import Row
+from headrace.loader.standard import EXTRA, LOADED_AT, standard_columns
 from headrace.loader.tables import Table
 from headrace.warehouses.base import Columns, ColumnType, TableName
 
@@ -47,15 +49,16 @@ class Growing:
         for column, of_column in zip(self._standard, zip(*(row.standard for row in part), strict=True), strict=True):
             arrays[column] = self._typed(column, of_column, part)
         paths: dict[Path, Any] = {}
-        for row in part:
-            paths.update(row.leaves)
+        of_rows = [row.leaves for row in part]
+        for leaves in of_rows:
+            paths.update(leaves)
         overflowing = set()
         for path in paths:
             named = self.table.column(path)
             if named is None:
                 overflowing.add(path)
             else:
-                arrays[named] = self._typed(named, [row.leaves.get(path) for row in part], part)
+                arrays[named] = self._typed(named, _values(of_rows, path), part)
         if overflowing or any(row.extra for row in part):
             arrays[EXTRA] = self._typed(EXTRA, [_extra(row, overflowing) for row in part], part)
         self._parts.append((len(part), arrays))
@@ -109,6 +112,13 @@ class Growing:
         table = {name: self.column(name) for name in self.columns()}
         table[LOADED_AT] = pa.repeat(pa.scalar(loaded_at, columns.ARROW_TYPES[ColumnType.TIMESTAMP]), self.rows)
         return pa.table(table)
+
+
+def _values(of_rows: Sequence[Mapping[Path, Any]], path: Path) -> Sequence[Any]:
+    try:
+        return list(map(itemgetter(path), of_rows))
+    except KeyError:
+        return [leaves.get(path) for leaves in of_rows]
 
 
 def _extra(row: Row, overflowing: set[Path]) -> str | None:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from headrace.loader import names
-from headrace.loader.names import EXTRA, Path
-from headrace.loader.rows import LOADED_AT, standard_columns
+from headrace.loader.paths import Path, column_base
+from headrace.loader.standard import EXTRA, LOADED_AT, STANDARD_TABLES, standard_columns
 from headrace.warehouses.base import HOUSEKEEPING, Columns, ColumnType, NamedColumn, TableName
 
 
@@ -27,14 +27,14 @@ class Table:
         self.unwidenable: set[str] = set()
         """Integer columns that were found to hold what a double cannot; that never changes back."""
         for column in named:
-            self._claim(names.path_of(column.original), column.column)
+            self._claim(column.original, column.column)
             self.last_seen_by_column[column.column] = column.last_seen
 
     def column(self, path: Path) -> str | None:
         """The column of a path, named now if it has none yet; None when the table is full: its value goes to `_extra`."""
         column = self.column_by_path.get(path)
         if column is None and not self.is_full:
-            column = self._free(names.column_base(path))
+            column = self._free(column_base(path))
             self._claim(path, column)
         return column
 
@@ -113,9 +113,9 @@ class Tables:
 
     def _has_place(self, name: TableName) -> bool:
         # The standard tables have their places kept, so that they can always be made.
-        is_standard = name.table in names.STANDARD_TABLES
-        return is_standard or self._event_tables.get(name.schema, 0) < self.max_tables - len(names.STANDARD_TABLES)
+        is_standard = name.table in STANDARD_TABLES
+        return is_standard or self._event_tables.get(name.schema, 0) < self.max_tables - len(STANDARD_TABLES)
 
     def _count(self, name: TableName) -> None:
-        if name.table not in names.STANDARD_TABLES:
+        if name.table not in STANDARD_TABLES:
             self._event_tables[name.schema] = self._event_tables.get(name.schema, 0) + 1

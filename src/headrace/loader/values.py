@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from headrace.errors import RejectedEventError
-from headrace.loader.names import CONTEXT, ENVELOPE, PROPERTIES, Path
+from headrace.loader.paths import PROPERTIES, Path, Paths, names_of
 from headrace.warehouses.base import ColumnType
 
 INTEGER_MINIMUM: Final = -(2**63)
@@ -66,25 +66,29 @@ def _without_nul(value: Any) -> Any:
     return value
 
 
-def flatten(tree: Mapping[str, Any], place: Path, leaves: dict[Path, Any]) -> None:
+def flatten(tree: Mapping[str, Any], place: Path, leaves: dict[Path, Any], known: Paths) -> None:
     """Put the values of nested objects into `leaves` by path. Null and empty objects leave nothing; arrays stay whole."""
+    by_name = known.by_name_by_place.get(place, {})
     for name, value in tree.items():
+        try:
+            path = by_name[name]
+        except KeyError:
+            path = known.add(place, name)
         if type(value) is dict:
-            flatten(value, (*place, name), leaves)
+            flatten(value, path, leaves, known)
         elif value is not None:
-            leaves[*place, name] = value
+            leaves[path] = value
 
 
 def nested(leaves: Mapping[Path, Any]) -> str:
     """Leaves as the JSON object they came from: properties at the top, others below the name of their root."""
     tree: dict[str, Any] = {}
     for path, value in leaves.items():
-        ambiguous = path[0] == PROPERTIES and path[1] in (CONTEXT, PROPERTIES, ENVELOPE)
-        names = path if ambiguous or path[0] != PROPERTIES else path[1:]
-        place = tree
-        for name in names[:-1]:
-            place = place.setdefault(name, {})
-        place[names[-1]] = value
+        names = names_of(path)
+        object_ = tree
+        for name in names[1 if names[0] == PROPERTIES and not path.startswith(f"{PROPERTIES}.") else 0 : -1]:
+            object_ = object_.setdefault(name, {})
+        object_[names[-1]] = value
     return _encode(tree).decode()
 
 
@@ -120,8 +124,6 @@ def type_of(value: Any) -> ColumnType:
 def fitted(value: Any, column: ColumnType) -> Any:
     """What a column of this type stores for the value, or MISFIT."""
     kind = type(value)
-    if column is ColumnType.STRING:
-        return value if kind is str else text_of(value)
     if column is ColumnType.TIMESTAMP:
         moment = timestamp(value) if kind is str else value if kind is datetime else None
         return MISFIT if moment is None else moment
@@ -133,7 +135,7 @@ def fitted(value: Any, column: ColumnType) -> Any:
         return value if kind is int and INTEGER_MINIMUM <= value <= INTEGER_MAXIMUM else MISFIT
     if column is ColumnType.BOOLEAN:
         return value if kind is bool else MISFIT
-    return sent(value)
+    return text_of(value)
 
 
 def sent(value: Any) -> str:
