@@ -18,10 +18,10 @@ from headrace.config import Config
 from headrace.console.status import Status, WarehouseStatus, status
 from headrace.errors import HeadraceError, NotFoundError, QueryError, WarehouseUnavailableError
 from headrace.warehouses.base import QueryResult
-from headrace.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from headrace.log.base import LogReader
+    from headrace.workspace.workspace import Workspace
 
 ANSWER_SECONDS: Final = 300.0
 WORKER_STARTS_SECONDS: Final = 20.0
@@ -54,6 +54,7 @@ def status_of(config: Config) -> Status:
 def _opened(config: Config) -> Iterator[tuple[list[LogReader], Any, Workspace]]:
     from headrace.log.sqlite import SqliteLog  # noqa: PLC0415 - drivers load when a connection opens
     from headrace.warehouses.duckdb import DuckDB  # noqa: PLC0415 - as above
+    from headrace.workspace.workspace import Workspace  # noqa: PLC0415 - as above
 
     if not config.folder.is_dir():
         raise NotFoundError(f"data folder: there is no {config.folder}; give --data, or make it with `headrace serve`")
