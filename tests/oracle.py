@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import unicodedata
@@ -47,7 +48,7 @@ class Sent(NamedTuple):
     def tables(self) -> list[str]:
         if self.type != "track":
             return [TABLES[self.type]]
-        name = snake(self.envelope["event"])
+        name = identifier(self.envelope["event"])
         return ["tracks", f"_{name}" if name in STANDARD_TABLES else name]
 
 
@@ -92,7 +93,7 @@ def refusals(kind: str | None, entry: Mapping[str, Any]) -> set[str]:
 
 def snake(name: str) -> str:
     """The schema's names, after the rules' own words."""
-    plain = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
+    plain = "".join(c for c in unicodedata.normalize("NFKD", name) if c != "\0" and not unicodedata.combining(c))
     start = re.match(r"[a-z0-9]+(?:_[a-z0-9]+)*", plain, re.ASCII)
     out = start.group() if start else ""
     rest = plain[len(out) :]
@@ -105,13 +106,20 @@ def snake(name: str) -> str:
     return out
 
 
+def identifier(event: str) -> str:
+    """The name of an event's table. The hashes are pinned here: another one would be another table for the same event."""
+    hashed = hashlib.sha256(event.encode()).hexdigest()[:8]
+    name = snake(event) or f"event_{hashed}"
+    return name if len(name) <= 63 else f"{name[:54]}_{hashed}"
+
+
 def columns_of(sent: Sent, table: str) -> Iterator[tuple[str, Any]]:
     """(column, value) for everything that the event's row in this table must show, but for ids and times."""
     yield from _flat("context", sent.context)
     if table != "tracks":
         yield from _flat("", sent.body)
     if sent.type == "track":
-        yield from (("event", snake(sent.envelope["event"])), ("event_text", sent.envelope["event"]))
+        yield from (("event", identifier(sent.envelope["event"])), ("event_text", sent.envelope["event"]))
     if sent.type in ("page", "screen"):
         yield "name", sent.envelope.get("name")
     if sent.type == "group":
@@ -138,18 +146,33 @@ def wrong(sent: Sent, table: str, row: Row, discards: Sequence[Row], *, corrects
 
 
 def same(sent: Any, stored: Any) -> bool:
-    """Whether a stored value says what was sent, whichever type its column has."""
+    """Whether a stored value says what was sent, whichever type its column has. NUL is taken out of every text."""
     if sent is None or stored is None:
         return sent is stored
-    if isinstance(sent, bool) or isinstance(stored, bool):
-        return sent is stored or (isinstance(stored, str) and stored == json.dumps(sent))
     if isinstance(sent, list):
-        return isinstance(stored, str) and bool(json.loads(stored) == sent)
+        return bool(parsed(stored) == _without_nul(sent))
     if isinstance(sent, str):
-        sent = sent.replace("\0", "")
         instants = (instant(sent), instant(stored))
-        return bool(sent == stored) or (instants[0] is not None and instants[0] == instants[1])
-    return bool(sent == stored) or (isinstance(stored, str) and json.loads(stored) == sent)
+        return bool(sent.replace("\0", "") == stored) or (instants[0] is not None and instants[0] == instants[1])
+    if isinstance(stored, str):
+        stored = parsed(stored)
+    return isinstance(sent, bool) == isinstance(stored, bool) and bool(sent == stored)
+
+
+def parsed(text: Any) -> Any:
+    """A text's JSON value, None when it holds none."""
+    try:
+        return json.loads(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_without_nul(name): _without_nul(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_nul(inner) for inner in value]
+    return value.replace("\0", "") if isinstance(value, str) else value
 
 
 def instant(text: Any) -> datetime | None:
@@ -251,7 +274,8 @@ def _ids(sent: Sent, row: Row) -> Iterator[tuple[str, str]]:
 def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _flat(f"{prefix}_{snake(name)}" if prefix else snake(name), inner)
+            part = snake(name) or f"property_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+            yield from _flat(f"{prefix}_{part}" if prefix else part, inner)
     else:
         yield prefix, value
 

@@ -200,10 +200,14 @@ class Server:
         shown = json.loads(self.command("source", "add", kind, "--name", name, *options, "--json"))
         source = NewSource(shown["slug"], shown["schema"], shown["write_key"])
         ends = time.monotonic() + 10
-        while self.post("/v1/validate", {"type": "track", "event": "Key Tried", "userId": "u"}, source).status == 401:
+        while (status := self._tried(source)) != 200:
+            assert status == 401, f"a source that was just added answered {status}"
             assert time.monotonic() < ends, f"the door does not know the key of {name} after 10 s:\n{self.tail()}"
-            time.sleep(0.05)
+            time.sleep(0.01)
         return source
+
+    def _tried(self, source: NewSource) -> int:
+        return self.post("/v1/validate", {"type": "track", "event": "Key Tried", "userId": "u"}, source).status
 
     def query(self, sql: str) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = json.loads(self.command("query", sql, "--json"))

@@ -58,4 +58,4 @@ def test_every_call_of_the_browser_sdk_is_in_the_tables_once(
     found = stored(shared_server, source.schema, source.slug)
     assert [] == faults(sent.values(), found)
     version = json.loads((need_sdks / "package.json").read_text())["dependencies"]["@segment/analytics-next"]
-    assert {f"next-{version}"} == {row["context_library_version"] for row in found.tables["tracks"]}
+    assert {f"npm:next-{version}"} == {row["context_library_version"] for row in found.tables["tracks"]}

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from oracle import Sent, Stored, events_of, faults, same, snake, stored
+from oracle import Sent, Stored, events_of, faults, same, stored
 from server import Answer, NewSource, Server
 
 SUITE = sorted((Path(__file__).parents[1] / "cases" / "jsontestsuite" / "test_parsing").iterdir())
@@ -83,20 +83,13 @@ def test_every_file_of_the_suite_as_a_property_lands_exactly_when_it_is_json(
         kept += [file.stem] if outcome(answer) == 200 and answer.json.get("accepted", 1) else []
         if (file.name[0], file.stem in kept) in (("y", False), ("n", True)):
             wrong.append(f"{file.name}: {answer.status} {answer.body!r}")
-        if file.name[0] == "y" and names_survive(json.loads(file.read_bytes())):
+        if file.name[0] == "y":
             accepted += events_of(door, json.loads(body))
     assert [] == wrong
     found = found_once(server, source, kept)
     by_id = {sent.message_id for sent in accepted}
     tables = {table: [row for row in rows if row["id"] in by_id] for table, rows in found.tables.items()}
     assert [] == faults(accepted, found._replace(tables=tables, rejected=[]))
-
-
-def names_survive(value: Any) -> bool:
-    """Whether the oracle can name the columns of this value: each name has letters or digits, each list is text."""
-    return (
-        all(snake(name) and names_survive(inner) for name, inner in value.items()) if isinstance(value, dict) else True
-    )
 
 
 def test_an_extreme_value_is_stored_as_it_was_sent(server: Server, source: NewSource) -> None:
@@ -107,6 +100,7 @@ def test_an_extreme_value_is_stored_as_it_was_sent(server: Server, source: NewSo
         ("18446744073709551616", 2**64),
         (str(BIG), BIG),
         ("1e308", 1e308),
+        ("1e400", "1e400"),
         ("-0", 0),
         ("1e-400", 0.0),
         ("0.1000000000000000055511151231257827", 0.1),
@@ -148,7 +142,6 @@ def test_what_is_not_json_is_refused_and_kept_as_it_came(server: Server, source:
         "NaN",
         "Infinity",
         "-Infinity",
-        "1e400",
         '"\\ud800"',
         '"\\udc00\\ud800"',
         '"\ud800"',
@@ -293,7 +286,7 @@ def test_limits_of_size_hold_and_good_events_of_a_batch_are_kept(server: Server,
     assert (
         outcome(server.post("/v1/batch", b'{"batch": [' + b",".join([*full, event("one more")]) + b"]}", source)) == 400
     )
-    wide = b",".join(event(f"wide-{n}", json.dumps("z" * 30_000)) for n in range(17))
+    wide = b",".join(event(f"wide-{n}", json.dumps("z" * 30_000)) for n in range(18))
     assert outcome(server.post("/v1/batch", b'{"batch": [' + wide + b"]}", source)) == 400
     assert outcome(server.raw(request(source, b"x" * 30_000_000))) != 200
     found_once(server, source, ["x" * 8 + "32768", "small", *(f"full-{n}" for n in range(2_500))])
@@ -419,7 +412,7 @@ def test_a_timestamp_of_any_kind_lands(server: Server, source: NewSource) -> Non
     accepted = []
     for sent_at in (None, "2026-08-03T09:42:00Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "now"):
         for stamp in stamps:
-            accepted.append(f"{stamp}|{sent_at}")
+            accepted.append(f"{stamp!r} {sent_at}")
             entry = {
                 "type": "track",
                 "userId": "u",
