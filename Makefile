@@ -13,11 +13,12 @@ PYTEST_ARGS ?=
 ROUNDS ?= 5
 SEED ?= 1
 LOCK_ARGS ?=
+DEMO_ARGS ?=
 
 .PHONY: help demo test check format bench crash lock setup clean
 
 help:
-	@echo "make demo      a server with realistic campaigns, in headrace-demo/"
+	@echo "make demo      a server with a simulated month of campaigns in it (DEMO_ARGS=--exit)"
 	@echo "make test      every test (PYTEST_ARGS='tests/unit -k name' for some of them)"
 	@echo "make check     lint, formatting, types, layers"
 	@echo "make format    write the formatting"
@@ -28,7 +29,7 @@ help:
 	@echo "make clean     remove what was installed and cached here; never data"
 
 demo: $(VENV)/.run
-	$(BIN)/headrace demo
+	$(BIN)/headrace demo $(DEMO_ARGS)
 
 test: setup
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
