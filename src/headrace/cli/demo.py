@@ -1,0 +1,303 @@
+"""`headrace demo`: a server of its own with a month of realistic campaigns in it, and what the warehouse says of them."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
+
+import typer
+
+from headrace.cli import options, sending
+from headrace.cli.demo_server import DemoServer
+from headrace.cli.options import Json
+from headrace.cli.output import plain, print_error, print_fields, print_json, print_line, print_table
+from headrace.errors import HeadraceError
+
+if TYPE_CHECKING:
+    from headrace.config import Config
+    from headrace.simulator.sender import Sender
+
+LOAD_SECONDS: Final = 300.0
+POLL_SECONDS: Final = 0.1
+CAMPAIGNS: Final = 4
+
+
+class Shown(NamedTuple):
+    """A source of the demo."""
+
+    nickname: str
+    slug: str
+    schema: str
+    write_key: str
+
+
+class Sent:
+    """What went out for a source: all its events, and those that are not a repetition."""
+
+    def __init__(self) -> None:
+        self.events = 0
+        self.ids: set[str] = set()
+
+
+class Balance(NamedTuple):
+    """What went out for a source beside what its tables hold."""
+
+    source: str
+    schema: str
+    sent: int
+    distinct: int
+    repeated: int
+    rows: int
+    ids: int
+    duplicates: int
+
+    @property
+    def agrees(self) -> bool:
+        """Every event is there, none twice, and each repetition was found."""
+        return self.distinct == self.rows == self.ids and self.repeated == self.duplicates
+
+
+def register(app: typer.Typer) -> None:
+    app.command("demo")(demo)
+
+
+def demo(
+    *,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar="DIR", help="The data folder. [default: a temporary one, removed at the end]"),
+    ] = None,
+    recipients: Annotated[int, typer.Option(metavar="N", min=1, help="People on the simulated list.")] = 3_000,
+    leave: Annotated[bool, typer.Option("--exit", help="Stop when the report is printed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Start a server, send it a simulated month of e-mail campaigns and orders, and show what the warehouse made of it.
+
+    Serves on until Ctrl-C unless --exit is given. Exit code 1 when the tables do not hold exactly what was sent."""
+    with _folder(data) as folder, _terminable(), ExitStack() as stack:
+        chosen = options.settings(str(folder))
+        mail, shop = _sources(chosen)
+        server = stack.enter_context(DemoServer(folder))
+        _say(f"headrace collects on {server.url} and keeps everything in {plain(folder)}", quiet=as_json)
+        seconds, sent = _send(server.url, (mail, shop), recipients, quiet=as_json)
+        loading = time.monotonic()
+        found_again = _loaded(chosen, quiet=as_json)
+        seconds["loading"] = round(time.monotonic() - loading, 1)
+        balances = [_balance(chosen, source, sent[source.slug], found_again) for source in (mail, shop)]
+        campaigns = _campaigns(chosen, mail, shop)
+        agree = all(balance.agrees for balance in balances)
+        if as_json:
+            print_json(_described(folder, server.url, (mail, shop), balances, campaigns, seconds))
+        else:
+            _print(balances, campaigns, seconds)
+            if not leave:
+                _print_next_steps(folder, server.url, mail, shop)
+        if not leave:
+            _say("\nServing until Ctrl-C.", quiet=as_json)
+            with suppress(KeyboardInterrupt):
+                server.wait()
+    if not agree:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _folder(data: str | None) -> Iterator[Path]:
+    if data is not None:
+        yield Path(data).absolute()
+        return
+    with tempfile.TemporaryDirectory(prefix="headrace-demo-") as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends the demo as Ctrl-C does: the server is stopped and a temporary folder removed."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _sources(chosen: Config) -> tuple[Shown, Shown]:
+    """New ones each time, so that a second demo in the same folder is counted apart."""
+    with options.workspace(chosen, create=True) as workspace:
+        added = [
+            workspace.add_source(kind, nickname)
+            for kind, nickname in (("selligent-marketing-cloud", "Selligent"), ("http-api", "Shop"))
+        ]
+    mail, shop = (Shown(source.nickname, source.slug, source.schema, key) for source, key in added)
+    return mail, shop
+
+
+def _send(
+    url: str, sources: Sequence[Shown], recipients: int, *, quiet: bool
+) -> tuple[dict[str, float], dict[str, Sent]]:
+    """How long it took, and what went out by source. Raises typer.Exit when not everything was accepted."""
+    from headrace.cli.simulate import send_each  # noqa: PLC0415 - --help needs none of these
+    from headrace.simulator import orders, simulation  # noqa: PLC0415 - as above
+    from headrace.simulator.sender import Sender  # noqa: PLC0415 - as above
+
+    mail, shop = sources
+    sent = {mail.slug: Sent(), shop.slug: Sent()}
+
+    def noted(events: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        for event in events:
+            of_source = sent[(shop if orders.is_order(event) else mail).slug]
+            of_source.events += 1
+            of_source.ids.add(event["messageId"])
+            yield event
+
+    began = time.monotonic()
+    events = simulation.simulate(recipients, CAMPAIGNS, 1, datetime.now(UTC))
+    expected = simulation.expected_events(recipients, CAMPAIGNS)
+    with sending.progress("Sending", expected, quiet=quiet) as advance, ExitStack() as stack:
+        senders: list[Sender] = [
+            stack.enter_context(Sender(url, source.write_key, progress=advance)) for source in sources
+        ]
+        send_each(noted(events), *senders)
+    totals = sending.merged([sender.totals for sender in senders])
+    if not totals.complete:
+        sending.report(totals, as_json=quiet, place="event")
+    return {"sending": round(time.monotonic() - began, 1)}, sent
+
+
+def _loaded(chosen: Config, *, quiet: bool) -> dict[str, int]:
+    """Wait until all is loaded; the duplicates that were found, by source. Raises HeadraceError when it takes too long."""
+    from headrace.app import reach  # noqa: PLC0415 - --help needs no database
+
+    deadline = time.monotonic() + LOAD_SECONDS
+    status = reach.status_of(chosen)
+    accepted = status.totals["accepted"]
+    with sending.progress("Loading", accepted, quiet=quiet) as advance:
+        done = 0
+        while True:
+            pending = status.totals["pending"]
+            advance(accepted - pending - done)
+            done = accepted - pending
+            if not pending:
+                return {entry.source: entry.duplicates for entry in status.sources}
+            if time.monotonic() > deadline:
+                raise HeadraceError(f"demo: {pending:,} events are not loaded after {LOAD_SECONDS:.0f} s")
+            time.sleep(POLL_SECONDS)
+            status = reach.status_of(chosen)
+
+
+def _balance(chosen: Config, source: Shown, sent: Sent, found_again: dict[str, int]) -> Balance:
+    rows, ids = 0, 0
+    if sent.events:
+        sql = f'SELECT count(*) AS found, count(DISTINCT id) AS ids FROM "{source.schema}".tracks'  # noqa: S608 -- a schema's name is plain ASCII
+        (answer,) = _rows(chosen, sql)
+        rows, ids = answer["found"], answer["ids"]
+    repeated = sent.events - len(sent.ids)
+    return Balance(
+        source.nickname, source.schema, sent.events, len(sent.ids), repeated, rows, ids, found_again[source.slug]
+    )
+
+
+def _campaigns(chosen: Config, mail: Shown, shop: Shown) -> list[dict[str, Any]]:
+    from headrace.reports.campaigns import campaigns_sql  # noqa: PLC0415 - --help needs none of these
+    from headrace.warehouses.base import TableName  # noqa: PLC0415 - as above
+
+    columns_by_table: dict[TableName, list[str]] = {}
+    for row in _rows(
+        chosen,
+        "SELECT table_schema, table_name, column_name FROM information_schema.columns "  # noqa: S608 -- as above
+        f"WHERE table_schema IN ('{mail.schema}', '{shop.schema}')",
+    ):
+        columns_by_table.setdefault(TableName(row["table_schema"], row["table_name"]), []).append(row["column_name"])
+    return _rows(chosen, campaigns_sql(mail.schema, shop.schema, columns_by_table))
+
+
+def _rows(chosen: Config, sql: str) -> list[dict[str, Any]]:
+    from headrace.app import reach  # noqa: PLC0415 - --help needs no database
+
+    result = reach.query(chosen, sql)
+    return [dict(zip(result.columns, row, strict=True)) for row in result.rows]
+
+
+def _described(
+    folder: Path,
+    url: str,
+    sources: Sequence[Shown],
+    balances: Sequence[Balance],
+    campaigns: Sequence[dict[str, Any]],
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    return {
+        "data": str(folder),
+        "url": url,
+        "sources": [
+            source._asdict() | balance._asdict() | {"agrees": balance.agrees}
+            for source, balance in zip(sources, balances, strict=True)
+        ],
+        "campaigns": list(campaigns),
+        "agree": all(balance.agrees for balance in balances),
+        "seconds": seconds,
+    }
+
+
+def _print(balances: Sequence[Balance], campaigns: Sequence[dict[str, Any]], seconds: dict[str, float]) -> None:
+    print_line(f"\nSent in {seconds['sending']} s, in the warehouse {seconds['loading']} s after the last answer.\n")
+    columns = (
+        ("campaign_name", *(name for name in campaigns[0] if not name.startswith("campaign_"))) if campaigns else ()
+    )
+    print_table(
+        [name.replace("_", " ") for name in columns],
+        ([_cell(row[name]) for name in columns] for row in campaigns),
+        "No campaign was sent.",
+    )
+    print_line("\nHuman opens leave out Apple's prefetch, human clicks leave out security scanners.\n")
+    print_table(
+        ("SOURCE", "SENT", "DISTINCT", "SENT AGAIN", "ROWS IN TABLES", "DUPLICATES FOUND", ""),
+        ([b.source, *(f"{n:,}" for n in _numbers(b)), "agree" if b.agrees else "DIFFER"] for b in balances),
+        "",
+    )
+    if all(balance.agrees for balance in balances):
+        print_line("\nEvery event that was sent is in the tables exactly once.")
+    else:
+        print_error("\nThe tables do not hold exactly what was sent: see DIFFER above, and please report it.")
+
+
+def _numbers(balance: Balance) -> tuple[int, ...]:
+    return balance.sent, balance.distinct, balance.repeated, balance.rows, balance.duplicates
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.2f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _print_next_steps(folder: Path, url: str, mail: Shown, shop: Shown) -> None:
+    place = shlex.quote(str(folder))
+    print_line("\nGo on with:\n")
+    print_fields(
+        {"tracking API": url, **{f"write key of {source.nickname}": source.write_key for source in (mail, shop)}}
+    )
+    event = '{"event": "Email Opened", "anonymousId": "me@example.com", "properties": {"campaign_id": "1"}}'
+    print_line(f"\n  curl -u {mail.write_key}: {url}/v1/track -d '{event}'")
+    count = f"SELECT event_text, count(*) FROM {mail.schema}.tracks GROUP BY ALL"  # noqa: S608 -- shown, not run
+    print_line(f'  headrace query "{count}" --data {place}')
+    print_line(f"  headrace status --data {place}")
+    print_line(
+        f"  headrace simulate --write-key {mail.write_key} --shop-write-key {shop.write_key} --url {url} --seed 2"
+    )
+
+
+def _say(text: str, *, quiet: bool) -> None:
+    if not quiet:
+        print_line(text)

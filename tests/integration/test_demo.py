@@ -1,0 +1,141 @@
+"""`headrace demo`: a whole server, a simulated month, and a report that agrees with what was sent."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+import pytest
+
+from headrace.cli.demo import Balance
+from headrace.cli.demo_server import HOST, DemoServer, free_ports
+from headrace.errors import ConfigError
+
+COMMAND: Final = (
+    "import sys, typer; from headrace.cli import demo, run; app = typer.Typer(); app.callback()(lambda: None); "
+    "demo.register(app); sys.exit(run(app))"
+)
+SECONDS: Final = 90
+
+
+@contextmanager
+def started(temporary: Path, *arguments: str, command: str = COMMAND) -> Iterator[subprocess.Popen[str]]:
+    """The demo, small, with `temporary` as the place of temporary folders."""
+    temporary.mkdir(exist_ok=True)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
+    process = subprocess.Popen(
+        [sys.executable, "-c", command, "demo", "--recipients", "300", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment | {"TMPDIR": str(temporary)},
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def first_line(process: subprocess.Popen[str]) -> dict[str, Any]:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line, process.stderr.read() if process.stderr else ""
+    document: dict[str, Any] = json.loads(line)
+    return document
+
+
+def test_everything_that_was_sent_is_in_the_tables_once_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    with started(tmp_path / "tmp", "--exit", "--json") as process:
+        output, errors = process.communicate(timeout=SECONDS)
+        assert 0 == process.returncode, errors
+    found = json.loads(output)
+    assert found["agree"]
+    assert ["Selligent", "Shop"] == [source["source"] for source in found["sources"]]
+    for source in found["sources"]:
+        assert source["sent"] - source["repeated"] == source["distinct"] == source["rows"]
+    weekly = [row for row in found["campaigns"] if not row["campaign_name"].startswith("Journey")]
+    assert [300] == [row["sent"] for row in weekly[:1]]
+    assert 4 == len(weekly)
+    assert all(row["human_opens"] <= row["delivered"] for row in weekly)
+    assert [] == list((tmp_path / "tmp").iterdir())
+
+
+def test_people_read_a_table_and_a_plain_verdict(tmp_path: Path) -> None:
+    with started(tmp_path / "tmp", "--exit", "--data", str(tmp_path / "data")) as process:
+        output, errors = process.communicate(timeout=SECONDS)
+        assert 0 == process.returncode, errors
+    assert "Every event that was sent is in the tables exactly once." in output
+    assert "NewArrivals" in output
+    assert (tmp_path / "data" / "warehouse.duckdb").exists()
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_it_serves_on_until_it_is_ended_and_its_server_ends_with_it(tmp_path: Path, ending: signal.Signals) -> None:
+    with started(tmp_path / "tmp", "--json") as process:
+        url = first_line(process)["url"]
+        children = psutil.Process(process.pid).children(recursive=True)
+        with socket.create_connection((HOST, int(url.rsplit(":", 1)[1])), timeout=5):
+            process.send_signal(ending)
+        process.wait(SECONDS)
+        _, alive = psutil.wait_procs(children, timeout=20)
+    assert len(children) >= 3
+    assert [] == alive
+    assert process.returncode == (-signal.SIGKILL if ending is signal.SIGKILL else 0)
+    left_behind = [folder.name for folder in (tmp_path / "tmp").iterdir()]
+    assert (ending is signal.SIGKILL) == bool(left_behind)
+
+
+def test_a_folder_in_use_is_said(tmp_path: Path) -> None:
+    with DemoServer(tmp_path), pytest.raises(ConfigError, match="another headrace server"):
+        DemoServer(tmp_path).__enter__()
+
+
+def test_a_taken_port_is_said(tmp_path: Path) -> None:
+    server = DemoServer(tmp_path)
+    with (
+        socket.create_server((HOST, int(server.url.rsplit(":", 1)[1]))),
+        pytest.raises(ConfigError, match="cannot listen"),
+    ):
+        server.__enter__()
+
+
+def test_other_ports_are_taken_when_somebody_uses_the_usual_ones() -> None:
+    usual = free_ports()
+    with socket.create_server((HOST, usual[1])):
+        others = free_ports()
+    assert usual[1] not in others
+    assert 2 == len(set(others))
+
+
+@pytest.mark.parametrize(
+    ("rows", "ids", "duplicates", "agrees"),
+    [(90, 90, 10, True), (89, 89, 10, False), (91, 90, 10, False), (91, 91, 9, False), (90, 90, 9, False)],
+)
+def test_a_lost_or_double_row_is_no_agreement(rows: int, ids: int, duplicates: int, *, agrees: bool) -> None:
+    balance = Balance("Shop", "shop", 100, 90, 10, rows, ids, duplicates)
+    assert agrees == balance.agrees
+
+
+def test_the_verdict_of_a_difference_is_code_1(tmp_path: Path) -> None:
+    """The same demo, told that its tables hold one row."""
+    lying = COMMAND.replace(
+        "demo.register",
+        "whole = demo._balance; demo._balance = lambda *given: whole(*given)._replace(rows=1); demo.register",
+    )
+    with started(tmp_path / "tmp", "--exit", command=lying) as process:
+        output, errors = process.communicate(timeout=SECONDS)
+    assert 1 == process.returncode
+    assert "DIFFER" in output
+    assert "do not hold exactly what was sent" in errors
