@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +14,8 @@ import duckdb
 
 from headrace.config import WarehouseConfig
 from headrace.errors import ConfigError, FolderInUseError, HeadraceError, WarehouseUnavailableError
+
+logger = logging.getLogger(__name__)
 
 CHECKPOINT_THRESHOLD: Final = "16GB"
 """Out of reach: the loader says when to checkpoint, since one in the middle of loads costs half of their speed."""
@@ -77,26 +81,34 @@ class DatabaseFile:
 
     def _open_again(self) -> None:
         """The engine stays as it is while one cursor lives, so all of them end first."""
-        for cursor in self._cursors:
-            with suppress(duckdb.Error):
-                cursor.interrupt()
-        if not self._changed.wait_for(lambda: not self._cursors, CLOSE_SECONDS):
+        if not self._cursors_ended():
             raise WarehouseUnavailableError(
                 f"warehouse: {self.path.name} waits for queries to end before it is opened again"
             )
         with suppress(duckdb.Error):
             self._root.close()
-        self._root = _opened(self.path, self._config)
+        try:
+            self._root = _opened(self.path, self._config)
+        except ConfigError as error:
+            raise WarehouseUnavailableError(str(error)) from error
         self._broken = False
+        logger.warning("warehouse: %s was opened again after an error that ended the engine", self.path)
+
+    def _cursors_ended(self) -> bool:
+        """Interrupts what runs, more than once: an interrupt between two statements is lost."""
+        until = time.monotonic() + CLOSE_SECONDS
+        while self._cursors and time.monotonic() < until:
+            for cursor in self._cursors:
+                with suppress(duckdb.Error):
+                    cursor.interrupt()
+            self._changed.wait(0.05)
+        return not self._cursors
 
     def close(self) -> None:
         """Folds the journal in. Safe to call twice."""
         with self._changed:
             self._closed = True
-            for cursor in self._cursors:
-                with suppress(duckdb.Error):
-                    cursor.interrupt()
-            self._changed.wait_for(lambda: not self._cursors, CLOSE_SECONDS)
+            self._cursors_ended()
             with suppress(duckdb.Error):
                 self._root.close()
 
@@ -111,6 +123,8 @@ class DatabaseFile:
 def _opened(path: Path, config: WarehouseConfig) -> duckdb.DuckDBPyConnection:
     root: duckdb.DuckDBPyConnection | None = None
     try:
+        if not path.exists():
+            _create(path)
         root = duckdb.connect(
             str(path),
             config={
@@ -129,14 +143,22 @@ def _opened(path: Path, config: WarehouseConfig) -> duckdb.DuckDBPyConnection:
         # From here on the instance opens no other file, spilling beside its own excepted, and nothing can be set.
         root.execute("SET enable_external_access = false")
         root.execute("SET lock_configuration = true")
-    except duckdb.Error as error:
+    except (duckdb.Error, OSError) as error:
         if root is not None:
             root.close()
         raise _not_opened(path, error) from error
     return root
 
 
-def _not_opened(path: Path, error: duckdb.Error) -> HeadraceError:
+def _create(path: Path) -> None:
+    """Under another name first: killed on the way, a half written file would never open."""
+    new = path.with_name(path.name + ".new")
+    new.unlink(missing_ok=True)
+    duckdb.connect(str(new)).close()
+    new.replace(path)
+
+
+def _not_opened(path: Path, error: Exception) -> HeadraceError:
     text = _first_line(error)
     if "lock on file" in text or "different configuration" in text or "configuration has been locked" in text:
         return FolderInUseError(

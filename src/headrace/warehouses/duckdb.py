@@ -127,6 +127,7 @@ class DuckDB:
             if self._unclear == _range(load) and self._is_in(load):
                 self._unclear = None
                 return
+            self._unclear = None
             committing = False
             try:
                 with self._file.cursor() as cursor, _rolled_back_on_error(cursor):
