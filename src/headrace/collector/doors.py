@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -21,27 +21,36 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS: Final = 0.4
 
 
+class _View(NamedTuple):
+    """The workspace at one revision; replaced as a whole, since another thread renews it while requests are judged."""
+
+    ring: KeyRing
+    kind_by_slug: Mapping[str, SourceKind]
+
+
 class Doors:
     """Finds the configured source behind a key."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self._revision = -1
-        self._ring: KeyRing
-        self._kinds: Mapping[str, SourceKind] = {}
+        self._known: tuple[KeyRing, Mapping[str, SourceKind]]
         self.renew()
 
     def renew(self) -> None:
         """Read the workspace again if it has changed."""
         if self._workspace.revision() == self._revision:
             return
-        self._revision, sources = self._workspace.snapshot()
-        self._ring = KeyRing(self._workspace.secret, sources)
-        self._kinds = {source.slug: kind for source in sources if (kind := _configured(source))}
+        revision, sources = self._workspace.snapshot()
+        kinds = {source.slug: kind for source in sources if (kind := _configured(source))}
+        # In one step: requests are answered meanwhile, and a key without its kind would be told that its source is disabled.
+        self._known = KeyRing(self._workspace.secret, sources), kinds
+        self._revision = revision
 
     def open(self, key: str | None) -> SourceKind:
         """The source of this key. Raises RequestError 401 `invalid_write_key` or 404 `source_disabled`."""
-        source = self._ring.find(key) if key else None
+        ring, kinds = self._known
+        source = ring.find(key) if key else None
         if source is None or source.removed_at is not None:
             what = "unknown" if key else "missing"
             raise RequestError(
@@ -51,7 +60,7 @@ class Doors:
             raise RequestError(
                 "source_disabled", f"the source {source.slug} is disabled; `headrace source enable` opens it", 404
             )
-        kind = self._kinds.get(source.slug)
+        kind = kinds.get(source.slug)
         if kind is None:
             raise RequestError(
                 "source_disabled", f"the source {source.slug} has no usable kind or settings on this server", 404
