@@ -37,6 +37,9 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     commit_timeout_seconds: Annotated[
         float, _help("How long a request waits for the log before it gets 503.", gt=0)
     ] = 4.0
+    header_timeout_seconds: Annotated[float, _help("How long a client may take to send a request's headers.", gt=0)] = (
+        30.0
+    )
     body_timeout_seconds: Annotated[float, _help("How long a client may take to send a request's body.", gt=0)] = 30.0
     max_connections: Annotated[int, _help("Open connections; more get 503.", ge=1)] = 10_000
     events_per_second_per_source: Annotated[

@@ -99,7 +99,7 @@ async def opened(folder: Path, config: CollectorConfig) -> AsyncIterator[Setting
             timeout_seconds=config.commit_timeout_seconds,
         )
         collector = Collector(committer, Doors(workspace), config, lambda: NOW)
-        transport = httpx.ASGITransport(collector, client=("127.0.0.1", 50000))  # type: ignore[arg-type]  # the same protocol, other aliases
+        transport = httpx.ASGITransport(collector, client=("127.0.0.1", 50000))
         async with httpx.AsyncClient(transport=transport, base_url="http://collector.test") as client:
             yield Setting(client, writer, key, workspace, collector)
         writer.gate.set()

@@ -9,7 +9,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 HEADER_BYTES: Final = 64 * 1024
-HEADER_SECONDS: Final = 30.0
 SWEEP_SECONDS: Final = 5.0
 
 
@@ -42,15 +41,12 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
 
-async def sweep(state: ServerState) -> None:
+async def sweep(state: ServerState, header_timeout_seconds: float) -> None:
     """Close, for ever, connections that have been silent in the middle of their headers for too long."""
     while True:
-        await asyncio.sleep(SWEEP_SECONDS)
-        limit = asyncio.get_running_loop().time() - HEADER_SECONDS
+        await asyncio.sleep(min(SWEEP_SECONDS, header_timeout_seconds / 2))
+        limit = asyncio.get_running_loop().time() - header_timeout_seconds
         for connection in list(state.connections):
-            if (
-                isinstance(connection, BoundedProtocol)
-                and connection.headers_since is not None
-                and connection.headers_since < limit
-            ):
+            since = connection.headers_since if isinstance(connection, BoundedProtocol) else None
+            if since is not None and since < limit:
                 connection.transport.close()

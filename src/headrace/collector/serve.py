@@ -64,7 +64,10 @@ async def serve(writer: LogWriter, workspace: Workspace, config: Config, listeni
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, server)
-    attendants = [loop.create_task(doors.watch()), loop.create_task(sweep(server.server_state))]
+    attendants = [
+        loop.create_task(doors.watch()),
+        loop.create_task(sweep(server.server_state, config.collector.header_timeout_seconds)),
+    ]
     try:
         await server.serve(sockets=[listening])
     finally:
