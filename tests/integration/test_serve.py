@@ -140,12 +140,12 @@ def test_a_taken_port_is_named(serving: Server, tmp_path: Path) -> None:
 
 def test_a_query_is_answered_by_the_worker_and_without_one_from_the_file(tmp_path: Path) -> None:
     with Server(tmp_path / "data") as server:
-        source = server.add_source("Both")
+        source = server.add_source("Answers")
         assert until(lambda: post(server, source.write_key) == 200)
         assert commanded(server, "status", "--wait").returncode == 0
-        running = commanded(server, "query", "select count(*) as n from both.signed_up", "--json")
+        running = commanded(server, "query", "select count(*) as n from answers.signed_up", "--json")
         assert [{"n": json.loads(running.stdout)[0]["n"]}] == json.loads(running.stdout)
-    stopped = commanded(server, "query", "select count(*) as n from both.signed_up", "--json")
+    stopped = commanded(server, "query", "select count(*) as n from answers.signed_up", "--json")
     assert json.loads(running.stdout) == json.loads(stopped.stdout)
     status = json.loads(commanded(server, "status", "--json").stdout)
     assert (False, 0) == (status["running"], status["totals"]["pending"])
