@@ -28,6 +28,8 @@ ALL_END_SECONDS: Final = 9.5
 POLL_SECONDS: Final = 0.05
 HEALTHY_SECONDS: Final = 10.0
 LONGEST_PAUSE_SECONDS: Final = 10.0
+LONGEST_PAUSE_AFTER_KILL_SECONDS: Final = 1.0
+"""Killed from outside, by an operator or for want of memory: unlike after a fault of its own nothing says that it will end again."""
 
 
 class Child:
@@ -61,9 +63,9 @@ class Child:
         now = time.monotonic()
         if self._process is not None and self._process.poll() is not None:
             lived = now - self._started
-            self._pause_seconds = (
-                0.0 if lived > HEALTHY_SECONDS else min(LONGEST_PAUSE_SECONDS, max(0.1, self._pause_seconds * 2))
-            )
+            killed = self._process.returncode == -signal.SIGKILL
+            longest = LONGEST_PAUSE_AFTER_KILL_SECONDS if killed else LONGEST_PAUSE_SECONDS
+            self._pause_seconds = 0.0 if lived > HEALTHY_SECONDS else min(longest, max(0.1, self._pause_seconds * 2))
             self._due = now + self._pause_seconds
             logger.error("serve: %s ended (%s) and is started again", self.name, _ending(self._process.returncode))
             self._process = None
