@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,10 +89,11 @@ def _ask(config: Config, method: str, path: str, body: Any, kind: type[Answer]) 
             raise _StoppedError
         name, descriptor = folder.short_path(config.folder / folder.WORKER_SOCKET)
         try:
+            _knock(name)
             with httpx.Client(transport=httpx.HTTPTransport(uds=name), timeout=ANSWER_SECONDS) as client:
                 answer = client.request(method, f"http://worker{path}", json=body)
             break
-        except httpx.TransportError as error:
+        except (OSError, httpx.TransportError) as error:
             if time.monotonic() > deadline:
                 raise WarehouseUnavailableError(
                     f"worker: no answer on {config.folder / folder.WORKER_SOCKET} ({error}); see what `headrace serve` prints"
@@ -102,6 +104,12 @@ def _ask(config: Config, method: str, path: str, body: Any, kind: type[Answer]) 
     if answer.status_code == 200:
         return msgspec.json.decode(answer.content, type=kind)
     raise _error(answer)
+
+
+def _knock(name: str) -> None:
+    """Raises OSError when nobody listens. httpx would leave such a socket open until the garbage is collected."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knocking:
+        knocking.connect(name)
 
 
 def _error(answer: httpx.Response) -> HeadraceError:
