@@ -164,7 +164,7 @@ class Loader:
     def _load(self, partition: Partition) -> Outcome | None:
         while True:
             try:
-                prepared = self._prepared or self._prepare(partition)
+                prepared = self._pending() or self._prepare(partition)
                 if prepared is None:
                     return None
                 self._prepared = prepared
@@ -173,12 +173,20 @@ class Loader:
                 self._search(partition, error)
             except RetryableError:
                 self._tries += 1
-                if self._prepared is None or self._tries % TRIES_BEFORE_SMALLER == 0:
-                    # Perhaps it is this load that does not fit the warehouse's memory.
-                    self._forget(partition, max(1, partition.taken // 2))
+                if self._prepared is None:
+                    self._forget(partition, partition.limit)
                 raise
             else:
                 return self._moved(prepared)
+
+    def _pending(self) -> _Prepared | None:
+        """The load that failed before. Failing again and again it is dropped for a smaller one, since perhaps it does not
+        fit the warehouse's memory; but only while the position shows that no COMMIT of it worked."""
+        prepared = self._prepared
+        if prepared is None or self._tries % TRIES_BEFORE_SMALLER or self._is_in_warehouse(prepared.load):
+            return prepared
+        self._forget(prepared.partition, max(1, prepared.partition.taken // 2))
+        return None
 
     def _prepare(self, partition: Partition) -> _Prepared | None:
         """Read and type one load's events; None when nothing is waiting."""
