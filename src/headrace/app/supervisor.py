@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -94,6 +95,7 @@ class Supervisor:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._stop = threading.Event()
+        _raise_descriptor_limit()
         folder.prepare(config.folder)
         self._lock = folder.lock(config.folder, patience_seconds=2.0)
         Workspace.open(config.folder).close()
@@ -149,6 +151,13 @@ class Supervisor:
             child.wait(began + COLLECTORS_END_SECONDS)
         self._worker.end()
         self._worker.wait(began + ALL_END_SECONDS)
+
+
+def _raise_descriptor_limit() -> None:
+    """Each connection takes a descriptor; shells often allow far fewer than the kernel does. Children inherit it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and (hard == resource.RLIM_INFINITY or soft < hard):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _url(listening: socket.socket) -> str:
