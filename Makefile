@@ -15,7 +15,7 @@ SEED ?= 1
 LOCK_ARGS ?=
 DEMO_ARGS ?=
 
-.PHONY: help demo test check format bench crash lock setup clean
+.PHONY: help demo test check check-lint check-format check-types check-layers format bench crash lock setup clean
 
 help:
 	@echo "make demo      a server with a simulated month of campaigns in it (DEMO_ARGS=--exit)"
@@ -34,10 +34,18 @@ demo: $(VENV)/.run
 test: setup
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-check: $(VENV)/.test
+check: check-lint check-format check-types check-layers
+
+check-lint: $(VENV)/.test
 	$(BIN)/ruff check
+
+check-format: $(VENV)/.test
 	$(BIN)/ruff format --check
+
+check-types: $(VENV)/.test
 	$(BIN)/mypy
+
+check-layers: $(VENV)/.test
 	$(BIN)/lint-imports
 
 format: $(VENV)/.test
