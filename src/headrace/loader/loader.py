@@ -103,6 +103,7 @@ class Loader:
             try:
                 outcome = self.step() if self._is_due() else None
             except RetryableError as error:
+                self._retain()
                 stop.wait(min(error.retry_after_seconds, LONGEST_WAIT_SECONDS))
                 continue
             if outcome is None:
@@ -268,8 +269,7 @@ class Loader:
         """What quiet moments are for."""
         if self._is_checkpoint_due and self._monotonic() - self._last_load >= QUIET_SECONDS:
             self._checkpoint(force=False)
-        if all(partition.is_placed for partition in self._partitions):
-            self._retain()
+        self._retain()
 
     def _checkpoint(self, *, force: bool) -> None:
         try:
@@ -279,11 +279,22 @@ class Loader:
         self._is_checkpoint_due = False
 
     def _retain(self) -> None:
+        """Also called while the warehouse takes nothing: then above all the log must stay within its hard limit."""
         if self._monotonic() - self._last_retain < RETAIN_SECONDS:
             return
+        if not all(partition.is_placed for partition in self._partitions):
+            return
         self._last_retain = self._monotonic()
-        for partition in self._partitions:
-            partition.reader.retain(partition.stored)
+        prepared = self._prepared
+        try:
+            if prepared is not None and self._is_in_warehouse(prepared.load):
+                return  # a COMMIT that seemed to fail; the next try finds it and moves on
+        except RetryableError:
+            return
+        removed = [path for partition in self._partitions for path in partition.reader.retain(partition.stored)]
+        if removed and prepared is not None:
+            # Read again, so that the gap is met at the position and counted.
+            self._forget(prepared.partition, prepared.partition.limit)
 
 
 @contextmanager
