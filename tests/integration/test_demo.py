@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -20,20 +20,17 @@ from headrace.cli.demo import Balance
 from headrace.cli.demo_server import HOST, DemoServer, free_ports
 from headrace.errors import ConfigError
 
-COMMAND: Final = (
-    "import sys, typer; from headrace.cli import demo, run; app = typer.Typer(); app.callback()(lambda: None); "
-    "demo.register(app); sys.exit(run(app))"
-)
+PROGRAM: Final = ("-m", "headrace")
 SECONDS: Final = 90
 
 
 @contextmanager
-def started(temporary: Path, *arguments: str, command: str = COMMAND) -> Iterator[subprocess.Popen[str]]:
+def started(temporary: Path, *arguments: str, program: Sequence[str] = PROGRAM) -> Iterator[subprocess.Popen[str]]:
     """The demo, small, with `temporary` as the place of temporary folders."""
     temporary.mkdir(exist_ok=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
     process = subprocess.Popen(
-        [sys.executable, "-c", command, "demo", "--recipients", "300", *arguments],
+        [sys.executable, *program, "demo", "--recipients", "300", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -84,12 +81,13 @@ def test_people_read_a_table_and_a_plain_verdict(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_it_serves_on_until_it_is_ended_and_its_server_ends_with_it(tmp_path: Path, ending: signal.Signals) -> None:
     with started(tmp_path / "tmp", "--json") as process:
-        url = first_line(process)["url"]
+        found = first_line(process)
         children = psutil.Process(process.pid).children(recursive=True)
-        with socket.create_connection((HOST, int(url.rsplit(":", 1)[1])), timeout=5):
+        with socket.create_connection((HOST, int(found["url"].rsplit(":", 1)[1])), timeout=5):
             process.send_signal(ending)
         process.wait(SECONDS)
         _, alive = psutil.wait_procs(children, timeout=20)
+    assert found["agree"]
     assert len(children) >= 3
     assert [] == alive
     assert process.returncode == (-signal.SIGKILL if ending is signal.SIGKILL else 0)
@@ -128,13 +126,16 @@ def test_a_lost_or_double_row_is_no_agreement(rows: int, ids: int, duplicates: i
     assert agrees == balance.agrees
 
 
+FORGETFUL: Final = """
+from headrace.cli import demo, main
+demo._columns_by_table = lambda *given: {}
+main()
+"""
+
+
 def test_the_verdict_of_a_difference_is_code_1(tmp_path: Path) -> None:
-    """The same demo, told that its tables hold one row."""
-    lying = COMMAND.replace(
-        "demo.register",
-        "whole = demo._balance; demo._balance = lambda *given: whole(*given)._replace(rows=1); demo.register",
-    )
-    with started(tmp_path / "tmp", "--exit", command=lying) as process:
+    """The demo is told that there are no tables; the tests above are the control."""
+    with started(tmp_path / "tmp", "--exit", program=("-c", FORGETFUL)) as process:
         output, errors = process.communicate(timeout=SECONDS)
     assert 1 == process.returncode
     assert "DIFFER" in output

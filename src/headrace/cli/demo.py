@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 import signal
+import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,12 +19,13 @@ import typer
 from headrace.cli import options, sending
 from headrace.cli.demo_server import DemoServer
 from headrace.cli.options import Json
-from headrace.cli.output import plain, print_error, print_fields, print_json, print_line, print_table
+from headrace.cli.output import plain, print_error, print_json, print_line, print_table
 from headrace.errors import HeadraceError
 
 if TYPE_CHECKING:
     from headrace.config import Config
     from headrace.simulator.sender import Sender
+    from headrace.warehouses.base import TableName
 
 LOAD_SECONDS: Final = 300.0
 POLL_SECONDS: Final = 0.1
@@ -91,18 +93,18 @@ def demo(
         loading = time.monotonic()
         found_again = _loaded(chosen, quiet=as_json)
         seconds["loading"] = round(time.monotonic() - loading, 1)
-        balances = [_balance(chosen, source, sent[source.slug], found_again) for source in (mail, shop)]
-        campaigns = _campaigns(chosen, mail, shop)
+        there = _columns_by_table(chosen, (mail, shop))
+        balances = [_balance(chosen, source, sent[source.slug], there, found_again) for source in (mail, shop)]
+        campaigns = _rows(chosen, _campaigns_sql(mail.schema, shop.schema, there))
         agree = all(balance.agrees for balance in balances)
-        if as_json:
-            print_json(_described(folder, server.url, (mail, shop), balances, campaigns, seconds))
-        else:
-            _print(balances, campaigns, seconds)
+        with suppress(KeyboardInterrupt):  # from here on it is the way to end a demo
+            if as_json:
+                print_json(_described(folder, server.url, (mail, shop), balances, campaigns, seconds))
+            else:
+                _print(balances, campaigns, seconds)
             if not leave:
-                _print_next_steps(folder, server.url, mail, shop)
-        if not leave:
-            _say("\nServing until Ctrl-C.", quiet=as_json)
-            with suppress(KeyboardInterrupt):
+                _say(_next_steps(folder, server.url, mail, shop), quiet=as_json)
+                sys.stdout.flush()
                 server.wait()
     if not agree:
         raise typer.Exit(1)
@@ -196,9 +198,15 @@ def _loaded(chosen: Config, *, quiet: bool) -> dict[str, int]:
             status = reach.status_of(chosen)
 
 
-def _balance(chosen: Config, source: Shown, sent: Sent, found_again: dict[str, int]) -> Balance:
+def _balance(
+    chosen: Config,
+    source: Shown,
+    sent: Sent,
+    there: Mapping[TableName, Collection[str]],
+    found_again: Mapping[str, int],
+) -> Balance:
     rows, ids = 0, 0
-    if sent.events:
+    if (source.schema, "tracks") in there:
         sql = f'SELECT count(*) AS found, count(DISTINCT id) AS ids FROM "{source.schema}".tracks'  # noqa: S608 -- a schema's name is plain ASCII
         (answer,) = _rows(chosen, sql)
         rows, ids = answer["found"], answer["ids"]
@@ -208,18 +216,24 @@ def _balance(chosen: Config, source: Shown, sent: Sent, found_again: dict[str, i
     )
 
 
-def _campaigns(chosen: Config, mail: Shown, shop: Shown) -> list[dict[str, Any]]:
-    from headrace.reports.campaigns import campaigns_sql  # noqa: PLC0415 - --help needs none of these
-    from headrace.warehouses.base import TableName  # noqa: PLC0415 - as above
+def _columns_by_table(chosen: Config, sources: Sequence[Shown]) -> dict[TableName, list[str]]:
+    from headrace.warehouses.base import TableName  # noqa: PLC0415 - --help needs no database
 
-    columns_by_table: dict[TableName, list[str]] = {}
+    schemas = ", ".join(f"'{source.schema}'" for source in sources)
+    found: dict[TableName, list[str]] = {}
     for row in _rows(
         chosen,
-        "SELECT table_schema, table_name, column_name FROM information_schema.columns "  # noqa: S608 -- as above
-        f"WHERE table_schema IN ('{mail.schema}', '{shop.schema}')",
+        "SELECT table_schema, table_name, column_name FROM information_schema.columns "  # noqa: S608 -- a schema's name is plain ASCII
+        f"WHERE table_schema IN ({schemas})",
     ):
-        columns_by_table.setdefault(TableName(row["table_schema"], row["table_name"]), []).append(row["column_name"])
-    return _rows(chosen, campaigns_sql(mail.schema, shop.schema, columns_by_table))
+        found.setdefault(TableName(row["table_schema"], row["table_name"]), []).append(row["column_name"])
+    return found
+
+
+def _campaigns_sql(mail: str, shop: str, there: Mapping[TableName, Collection[str]]) -> str:
+    from headrace.reports.campaigns import campaigns_sql  # noqa: PLC0415 - --help needs none of it
+
+    return campaigns_sql(mail, shop, there)
 
 
 def _rows(chosen: Config, sql: str) -> list[dict[str, Any]]:
@@ -269,7 +283,10 @@ def _print(balances: Sequence[Balance], campaigns: Sequence[dict[str, Any]], sec
     if all(balance.agrees for balance in balances):
         print_line("\nEvery event that was sent is in the tables exactly once.")
     else:
-        print_error("\nThe tables do not hold exactly what was sent: see DIFFER above, and please report it.")
+        print_error(
+            "\nThe tables do not hold exactly what was sent, see DIFFER above. What could not be loaded is in headrace.rejected, "
+            "each with its reason. Please report it."
+        )
 
 
 def _numbers(balance: Balance) -> tuple[int, ...]:
@@ -282,20 +299,23 @@ def _cell(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _print_next_steps(folder: Path, url: str, mail: Shown, shop: Shown) -> None:
+def _next_steps(folder: Path, url: str, mail: Shown, shop: Shown) -> str:
     place = shlex.quote(str(folder))
-    print_line("\nGo on with:\n")
-    print_fields(
-        {"tracking API": url, **{f"write key of {source.nickname}": source.write_key for source in (mail, shop)}}
-    )
     event = '{"event": "Email Opened", "anonymousId": "me@example.com", "properties": {"campaign_id": "1"}}'
-    print_line(f"\n  curl -u {mail.write_key}: {url}/v1/track -d '{event}'")
     count = f"SELECT event_text, count(*) FROM {mail.schema}.tracks GROUP BY ALL"  # noqa: S608 -- shown, not run
-    print_line(f'  headrace query "{count}" --data {place}')
-    print_line(f"  headrace status --data {place}")
-    print_line(
-        f"  headrace simulate --write-key {mail.write_key} --shop-write-key {shop.write_key} --url {url} --seed 2"
-    )
+    return f"""
+Go on with:
+
+  tracking API            {url}
+  write key of {mail.nickname}  {mail.write_key}
+  write key of {shop.nickname:<9}  {shop.write_key}
+
+  curl -u {mail.write_key}: {url}/v1/track -d '{event}'
+  headrace query "{count}" --data {place}
+  headrace status --data {place}
+  headrace simulate --write-key {mail.write_key} --shop-write-key {shop.write_key} --url {url} --seed 2
+
+Serving until Ctrl-C."""
 
 
 def _say(text: str, *, quiet: bool) -> None:
