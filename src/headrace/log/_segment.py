@@ -20,7 +20,7 @@ from typing import Final
 
 import msgspec
 
-from headrace.errors import LogCorruptError
+from headrace.errors import LogCorruptError, LogUnavailableError
 from headrace.log import chunk
 from headrace.log.base import Tally
 from headrace.log.chunk import Header, Packed
@@ -29,6 +29,8 @@ FORMAT: Final = 1
 SUFFIX: Final = ".sqlite"
 END_SUFFIX: Final = ".end"
 BUSY_SECONDS: Final = 5.0
+DAMAGE: Final = (sqlite3.Error, MemoryError, LogCorruptError)
+"""How damaged pages show: SQLite asks for absurd amounts of memory, too, when a length is wrong."""
 
 _SCHEMA: Final = """
 CREATE TABLE segment (header BLOB NOT NULL);
@@ -38,6 +40,22 @@ CREATE TABLE chunk (
 );
 """
 _ROWS: Final = "SELECT first, next, header, header_sum, body, sum FROM chunk"
+
+_PASSING: Final = frozenset(
+    (
+        sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_READONLY, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_PERM,
+    )
+)  # fmt: skip
+
+
+def refuse_passing(error: Exception) -> None:
+    """Called with what DAMAGE lists: an error that says nothing about the stored bytes (a lock, no descriptors left, a disk that does not
+    answer) raises LogUnavailableError, so that nobody takes readable events for lost."""
+    if isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is not None and code & 0xFF in _PASSING:
+            raise LogUnavailableError(f"log: cannot read now: {error}; it is tried again") from error
 
 
 class SegmentHeader(msgspec.Struct, frozen=True):
@@ -162,7 +180,7 @@ def insert(connection: sqlite3.Connection, first: int, following: int, packed: P
 
 
 def last(connection: sqlite3.Connection, end: int | None) -> Row | None:
-    """The last chunk before `end`. Raises sqlite3.DatabaseError."""
+    """The last chunk before `end`. Raises what DAMAGE lists."""
     row = connection.execute(f"{_ROWS} WHERE next <= ? ORDER BY first DESC LIMIT 1", (_bound(end),)).fetchone()
     return None if row is None else _row(row)
 
@@ -175,7 +193,7 @@ def last_next(connection: sqlite3.Connection, end: int | None) -> int | None:
 
 
 def from_offset(connection: sqlite3.Connection, offset: int, end: int | None) -> Iterator[Row]:
-    """The chunks that hold `offset` or come after it, before `end`. Raises sqlite3.DatabaseError on the way."""
+    """The chunks that hold `offset` or come after it, before `end`. Raises what DAMAGE lists on the way."""
     start = connection.execute("SELECT max(first) FROM chunk WHERE first <= ?", (offset,)).fetchone()[0]
     sql = f"{_ROWS} WHERE first >= ? AND next > ? AND next <= ? ORDER BY first"
     for row in connection.execute(sql, (offset if start is None else start, offset, _bound(end))):
@@ -187,11 +205,11 @@ def _bound(end: int | None) -> int:
 
 
 def _row(row: tuple[int, int, bytes, int, bytes, int]) -> Row:
+    """Raises LogCorruptError when a damaged record has values of other types."""
     first, following, header, header_sum, body, total = row
-    try:
-        return Row(first, following, Packed(bytes(header), int(header_sum), bytes(body), int(total)))
-    except (TypeError, ValueError):
-        return Row(first, following, Packed(b"", 1, b"", 1))  # fails its checksum, as it should
+    if tuple(map(type, row)) != (int, int, bytes, int, bytes, int):
+        raise LogCorruptError("the chunk's record has values of other types")
+    return Row(first, following, Packed(header, header_sum, body, total))
 
 
 def mark_end(path: Path, end: int) -> None:

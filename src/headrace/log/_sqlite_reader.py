@@ -18,6 +18,7 @@ from headrace.event import Event, LogEntry
 from headrace.log import _segment, chunk
 from headrace.log._segment import Row, SegmentHeader
 from headrace.log.base import Bounds, Gap, Slice, Tally
+from headrace.log.chunk import Header
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,8 @@ class SqliteReader:
         self._now = now
         self._opened: dict[int, _Open] = {}
         self._cut = _Cut(-1, ())
+        self._known: tuple[int, Mapping[str, Tally]] = (-1, {})
+        """An offset and the books of everything before it, from the last read."""
         self._reported: set[int] = set()
 
     # The ends.
@@ -75,7 +78,8 @@ class SqliteReader:
         end = _segment.marked_end(_segment.path_of(self._folder, segment.start))
         try:
             return _segment.last_next(segment.connection, end) or segment.start
-        except sqlite3.DatabaseError as error:
+        except _segment.DAMAGE as error:
+            _segment.refuse_passing(error)
             self._report(segment.start, f"log: the end of segment {segment.start} cannot be read: {error}")
             return segment.start
 
@@ -83,9 +87,11 @@ class SqliteReader:
         """The books at a segment's end."""
         if end is None:
             end = _segment.marked_end(_segment.path_of(self._folder, segment.start))
-        with contextlib.suppress(sqlite3.DatabaseError, LogCorruptError):
+        try:
             row = _segment.last(segment.connection, end)
             return segment.header.totals if row is None else row.checked().totals
+        except _segment.DAMAGE as error:
+            _segment.refuse_passing(error)
         return _salvaged(segment.connection) or segment.header.totals
 
     @staticmethod
@@ -93,14 +99,14 @@ class SqliteReader:
         """The latest books that can still be read in a damaged segment."""
         try:
             connection = _segment.open_read(path)
-        except sqlite3.DatabaseError:
+        except _segment.DAMAGE:
             return {}
         try:
             found = _salvaged(connection)
             if found is None:
                 header = _segment.header_of(connection)
                 found = header.totals if header else {}
-        except (sqlite3.DatabaseError, LogCorruptError):
+        except _segment.DAMAGE:
             return {}
         else:
             return found
@@ -148,13 +154,16 @@ class SqliteReader:
                 if entries and (len(entries) >= max_entries or size >= max_bytes):
                     break
                 if row.first > position:
-                    raise LogCorruptError(f"offsets {position} to {row.first - 1} are missing")  # noqa: TRY301 - like the damage that is found inside
-                decoded, row_bytes = self._entries(row)
+                    raise LogCorruptError(f"offsets {position} to {row.first - 1} are missing")
+                header, decoded = self._entries(row)
                 part = decoded[position - row.first :][: max_entries - len(entries)]
                 entries.extend(part)
-                size += row_bytes * len(part) // max(1, len(decoded))
+                size += header.size_bytes * len(part) // max(1, len(decoded))
                 position += len(part)
-        except (LogCorruptError, sqlite3.DatabaseError) as error:
+                if position == row.next:
+                    self._known = (position, header.totals)
+        except _segment.DAMAGE as error:
+            _segment.refuse_passing(error)
             if entries:  # what is good first; the next read meets the damage at its beginning
                 return Slice(entries, position, (), size)
             return self._lost(segment, following, position, end, error)
@@ -163,12 +172,12 @@ class SqliteReader:
             return self._lost(segment, following, position, end, damage)
         return Slice(entries, position, (), size)
 
-    def _entries(self, row: Row) -> tuple[Sequence[LogEntry], int]:
-        """The decoded chunk and its size; one that is read in parts is decoded once."""
+    def _entries(self, row: Row) -> tuple[Header, Sequence[LogEntry]]:
+        """The decoded chunk; one that is read in parts is decoded once."""
         header = row.checked()
         if self._cut.first != row.first:
             self._cut = _Cut(row.first, chunk.unpack(row.packed, header))
-        return self._cut.entries, header.size_bytes
+        return header, self._cut.entries
 
     def _lost(self, segment: _Open, following: _Open | None, position: int, end: int | None, error: Exception) -> Slice:
         """The damage at `position`: from there to the next chunk that can be read, counted by the books on both sides."""
@@ -184,6 +193,7 @@ class SqliteReader:
         else:
             return Slice((), position)  # the last chunk: counted when another follows it
         lost = chunk.difference(totals_after, self._totals_at(segment, position, end))
+        self._known = (resume, totals_after)
         return Slice((), resume, (Gap(position, resume, lost, "log_corrupt", reason),))
 
     def _readable_after(self, connection: sqlite3.Connection, position: int, end: int | None) -> Row | None:
@@ -195,22 +205,23 @@ class SqliteReader:
                 for row in _segment.from_offset(connection, probe, end):
                     if row.first > position and _is_intact(row):
                         return row
-            except sqlite3.DatabaseError:
+            except _segment.DAMAGE as error:
+                _segment.refuse_passing(error)
                 probe, step = probe + step, step * 2
             else:
                 return None
         return None
 
     def _totals_at(self, segment: _Open, position: int, end: int | None) -> Mapping[str, Tally]:
-        """The books of everything before `position`, from the nearest readable chunk before or around it."""
+        """The books of everything before `position`, from the last read or from the readable chunks before it."""
+        if self._known[0] == position:
+            return self._known[1]
         before: Mapping[str, Tally] = segment.header.totals
-        with contextlib.suppress(sqlite3.DatabaseError, LogCorruptError):
-            for row in _segment.from_offset(segment.connection, segment.start, end):
-                if row.next > position:
-                    if row.first < position:
-                        before = _partly(row, before, position)
-                    break
-                before = row.checked().totals
+        probe = segment.start - 1
+        while (row := self._readable_after(segment.connection, probe, end)) is not None and row.first < position:
+            if row.next > position:
+                return _partly(row, position)
+            before, probe = row.checked().totals, row.first
         return before
 
     def _beyond(self, offset: int, following: int) -> PositionError:
@@ -238,9 +249,10 @@ class SqliteReader:
         try:
             connection = _segment.open_read(path)
             header = _segment.header_of(connection)
-        except (sqlite3.DatabaseError, LogCorruptError) as error:
+        except _segment.DAMAGE as error:
             if connection is not None:
                 connection.close()
+            _segment.refuse_passing(error)
             self._report(start, f"log: the segment {path} cannot be opened: {error}; what it held counts as lost")
             return None
         if header is None:  # being made
@@ -321,18 +333,18 @@ def _is_intact(row: Row) -> bool:
     return True
 
 
-def _partly(row: Row, before: Mapping[str, Tally], position: int) -> dict[str, Tally]:
-    """The books inside a chunk, counted by its entries."""
-    tally: dict[str, Tally] = {}
-    for entry in chunk.unpack(row.packed, row.checked())[: position - row.first]:
-        one = Tally(1, 0) if isinstance(entry, Event) else Tally(0, 1)
-        tally = chunk.added(tally, {entry.source: one})
-    return chunk.added(before, tally)
+def _partly(row: Row, position: int) -> dict[str, Tally]:
+    """The books inside an intact chunk, counted by its entries."""
+    header = row.checked()
+    totals = chunk.difference(header.totals, header.tally)
+    for entry in chunk.unpack(row.packed, header)[: position - row.first]:
+        totals = chunk.added(totals, {entry.source: Tally(1, 0) if isinstance(entry, Event) else Tally(0, 1)})
+    return totals
 
 
 def _salvaged(connection: sqlite3.Connection) -> Mapping[str, Tally] | None:
     found = None
-    with contextlib.suppress(sqlite3.DatabaseError):
+    with contextlib.suppress(*_segment.DAMAGE):
         for row in _segment.from_offset(connection, 0, None):
             with contextlib.suppress(LogCorruptError):
                 found = row.checked().totals

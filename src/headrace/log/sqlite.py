@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from headrace.config import LogConfig
-from headrace.errors import ConfigError, FolderInUseError, LogCorruptError, LogUnavailableError
+from headrace.errors import ConfigError, FolderInUseError, LogUnavailableError
 from headrace.log import _segment, chunk
 from headrace.log._segment import SegmentHeader
 from headrace.log._sqlite_reader import SqliteReader
@@ -185,7 +185,7 @@ class SqliteWriter:
             try:
                 if self._resume_in(path, start):
                     return
-            except (sqlite3.DatabaseError, LogCorruptError) as error:
+            except _segment.DAMAGE as error:
                 logger.error("log: the end of %s cannot be read (%s); a new segment follows it", path, error)  # noqa: TRY400 - the text says all
                 self._end = self.next = start + UNREADABLE_SPAN
                 self.totals = SqliteReader.salvaged_totals(path)
