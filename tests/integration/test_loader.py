@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from headrace.config import LoaderConfig
 from headrace.errors import HeadraceError, PositionError, WarehouseUnavailableError
 from headrace.event import Event, RejectedEvent
 from headrace.loader import batch, rows
@@ -19,6 +20,7 @@ from headrace.loader.duplicates import Duplicates
 from headrace.loader.loader import Loader
 from headrace.log.base import Tally
 from headrace.warehouses.base import Books, Position
+from headrace.workspace.records import Source
 from list_log import ListLog
 from loader_house import NOW, House
 from made_events import START, made
@@ -371,3 +373,18 @@ def test_an_event_alone_is_loaded_at_once_and_the_loader_stops_when_told(house: 
     assert not running.is_alive()
     assert ["m1"] == house.column("shop.tracks", "id")
     assert loader.window_start("shop") == NOW - timedelta(days=30)
+
+
+def test_a_source_that_is_added_while_a_load_is_read_is_known(house: House) -> None:
+    answers: list[dict[str, Source]] = [{}]
+    house.log.append([made("m1")])
+    config = LoaderConfig()
+    Loader(
+        "warehouse",
+        [house.log],
+        house.warehouse,
+        lambda: answers.pop() if answers else house.sources,
+        config,
+        now=lambda: house.now,
+    ).step()
+    assert Books(loaded=1) == house.books

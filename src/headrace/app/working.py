@@ -17,7 +17,6 @@ import uvicorn
 import uvloop
 
 from headrace.app import folder
-from headrace.collector.doors import POLL_SECONDS
 from headrace.config import Config
 from headrace.console.api import Health, api, health_only
 from headrace.console.status import Status, WarehouseStatus, status
@@ -47,7 +46,7 @@ class Worker:
         self._workspace = Workspace.open(config.folder)
         self._sources: Mapping[str, Source] = {}
         self._revision = -1
-        self._revision_read = float("-inf")
+        self._sources_turn = threading.Lock()
         self.warehouse = DuckDB(config.folder / folder.WAREHOUSE, config.warehouse)
         self._readers = [self._log.reader(partition) for partition in self._partitions]
         self._status_readers = [self._log.reader(partition) for partition in self._partitions]
@@ -58,14 +57,12 @@ class Worker:
         """Why loading has ended for good, None while it goes on."""
 
     def sources(self) -> Mapping[str, Source]:
-        """All sources by slug, at most half a second old."""
-        now = time.monotonic()
-        if now - self._revision_read >= POLL_SECONDS:
-            self._revision_read = now
+        """All sources by slug, as they are now: an event in the log may be of a source that was added a moment before."""
+        with self._sources_turn:
             if self._workspace.revision() != self._revision:
                 self._revision, sources = self._workspace.snapshot()
                 self._sources = {source.slug: source for source in sources}
-        return self._sources
+            return self._sources
 
     def load(self) -> None:
         """Load until told to stop. A position that does not fit ends loading, loudly; queries and status go on."""

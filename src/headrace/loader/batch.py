@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
@@ -45,13 +45,14 @@ class Batch:
         tables: Tables,
         duplicates: Duplicates,
         warehouse: Warehouse,
-        sources: Mapping[str, Source],
+        sources: Callable[[], Mapping[str, Source]],
         loaded_at: datetime,
     ) -> None:
         self._tables = tables
         self._duplicates = duplicates
         self._warehouse = warehouse
-        self._sources = sources
+        self._ask_sources = sources
+        self._sources = sources()
         self._loaded_at = loaded_at
         self._growing: dict[TableName, Growing] = {}
         self._books: dict[str, Books] = {}
@@ -116,6 +117,8 @@ class Batch:
         )
 
     def _add_events(self, slug: str, events: Sequence[Event]) -> None:
+        if slug not in self._sources:  # added since, just before its first events
+            self._sources = self._ask_sources()
         source = self._sources.get(slug)
         fresh = self._fresh(slug, source.schema if source else None, events)
         self._count(slug, duplicates=len(events) - len(fresh))

@@ -69,7 +69,7 @@ class Loader:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`sources` is asked once a load for all sources by slug, removed ones included."""
+        """`sources` is asked at least once a load for all sources by slug, removed ones included."""
         self._consumer = consumer
         self._warehouse = warehouse
         self._sources = sources
@@ -193,7 +193,7 @@ class Loader:
         """Read and type one load's events; None when nothing is waiting."""
         began = self._monotonic()
         tables, duplicates = self._known()
-        batch = Batch(tables, duplicates, self._warehouse, self._sources(), self._now())
+        batch = Batch(tables, duplicates, self._warehouse, self._sources, self._now())
         size_bytes = 0
         is_last = False
         while not is_last and partition.taken < partition.limit and size_bytes < self._config.load_bytes:
