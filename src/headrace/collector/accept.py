@@ -33,6 +33,7 @@ WARNINGS: Final = {
 # Segment's mobile libraries by context.library.name, and Segment's flag for "take the connection's address".
 _DIRECT: Final = re.compile(rb'analytics-(?:ios|android|swift|kotlin|react-native|flutter)|"direct"\s*:\s*true')
 _WITH_TRAITS: Final = frozenset(("identify", "group"))
+_NO_BATCH: Final = Body()
 _BROWSER_CHANNELS: Final = frozenset(("browser", "client", "mobile", "web"))
 
 
@@ -68,6 +69,10 @@ class Acceptance(msgspec.Struct):
     def tally(self) -> Tally:
         return Tally(self.accepted, len(self.refusals))
 
+    @property
+    def size_bytes(self) -> int:
+        return sum(map(len, self.lines))
+
     def answer(self) -> dict[str, Any]:
         return {"success": True, "accepted": self.accepted, "rejected": self.refusals}
 
@@ -76,7 +81,7 @@ def single(
     raw: bytes, event_type: str | None, source: SourceKind, received_at: datetime, origin: Origin, *, dry: bool = False
 ) -> Acceptance:
     """A call of one event; `event_type` from the path wins over the body's."""
-    return _judged([raw], event_type, Body(), source, received_at, origin, dry=dry)
+    return _judged([raw], event_type, _NO_BATCH, source, received_at, origin, dry=dry)
 
 
 def batched(body: Body, source: SourceKind, received_at: datetime, origin: Origin, *, dry: bool = False) -> Acceptance:

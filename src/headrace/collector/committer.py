@@ -4,23 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
 
 from headrace.errors import LogUnavailableError
 from headrace.log.base import LogWriter, Tally
 
 logger = logging.getLogger(__name__)
 
+Ended = Callable[[LogUnavailableError | None], None]
+"""Called once with None when the lines are durable, or with why they are not."""
 
-class _Staged(NamedTuple):
-    lines: Sequence[bytes]
-    source: str
-    tally: Tally
-    size_bytes: int
-    since: float
-    durable: asyncio.Future[None]
+
+class _Staged:
+    __slots__ = ("ended", "is_ended", "lines", "since", "size_bytes", "source", "tally")
+
+    def __init__(
+        self, lines: Sequence[bytes], source: str, tally: Tally, size_bytes: int, since: float, ended: Ended
+    ) -> None:
+        self.lines = lines
+        self.source = source
+        self.tally = tally
+        self.size_bytes = size_bytes
+        self.since = since
+        self.ended = ended
+        self.is_ended = False
+
+    def end(self, error: LogUnavailableError | None) -> None:
+        if not self.is_ended:
+            self.is_ended = True
+            try:
+                self.ended(error)
+            except Exception:
+                logger.exception("collector: a request could not be answered")
 
 
 class Committer:
@@ -67,7 +83,7 @@ class Committer:
         """Wait until staging is below its bound; a request's body is read after that.
 
         Raises LogUnavailableError when there is none within the time."""
-        if self.waiting_bytes < self._staging_bytes:
+        if self.has_room:
             return
         self._room.clear()
         try:
@@ -75,11 +91,27 @@ class Committer:
         except TimeoutError:
             raise LogUnavailableError("log: too many events wait to be stored; send again later") from None
 
+    @property
+    def has_room(self) -> bool:
+        return self.waiting_bytes < self._staging_bytes
+
     async def store(self, lines: Sequence[bytes], source: str, tally: Tally, size_bytes: int) -> None:
         """Return when the lines are durable. Raises LogUnavailableError when they are not, or not in time."""
         durable: asyncio.Future[None] = self._loop.create_future()
-        now = self._loop.time()
-        self._staged.append(_Staged(lines, source, tally, size_bytes, now, durable))
+
+        def ended(error: LogUnavailableError | None) -> None:
+            if durable.done():  # the request was cancelled
+                return
+            if error is None:
+                durable.set_result(None)
+            else:
+                durable.set_exception(error)
+
+        self.stage(lines, source, tally, size_bytes, ended)
+        await durable
+
+    def stage(self, lines: Sequence[bytes], source: str, tally: Tally, size_bytes: int, ended: Ended) -> None:
+        self._staged.append(_Staged(lines, source, tally, size_bytes, self._loop.time(), ended))
         self._staged_bytes += size_bytes
         if self._underway is None:
             if self._staged_bytes >= self._commit_bytes:
@@ -88,7 +120,6 @@ class Committer:
                 self._timer = self._loop.call_later(self._linger_seconds, self._begin)
         if self._overdue is None:
             self._overdue = self._loop.call_later(self._timeout_seconds, self._refuse_overdue)
-        await durable
 
     def _begin(self) -> None:
         if self._timer is not None:
@@ -119,13 +150,9 @@ class Committer:
             if self.failed is None:
                 logger.error("%s; requests get 503 until it works again", error)
             self.failed = str(error)
-        for staged in group:
-            if not staged.durable.done():
-                if error is None:
-                    staged.durable.set_result(None)
-                else:
-                    staged.durable.set_exception(error)
         self._underway, self._underway_bytes, self._waiting_group = None, 0, []
+        for staged in group:
+            staged.end(error)
         self._room.set()
         if self._staged:
             waited = self._loop.time() - self._staged[0].since
@@ -143,13 +170,12 @@ class Committer:
         error = LogUnavailableError("log: storing takes too long; send again later")
         overdue = [staged for staged in (*self._waiting_group, *self._staged) if staged.since <= limit]
         for staged in overdue:
-            if not staged.durable.done():
-                staged.durable.set_exception(error)
+            staged.end(error)
         if overdue:
-            self._staged = [staged for staged in self._staged if not staged.durable.done()]
+            self._staged = [staged for staged in self._staged if not staged.is_ended]
             self._staged_bytes = sum(staged.size_bytes for staged in self._staged)
             self.failed = self.failed or str(error)
-        waiting = [staged.since for staged in (*self._waiting_group, *self._staged) if not staged.durable.done()]
+        waiting = [staged.since for staged in (*self._waiting_group, *self._staged) if not staged.is_ended]
         self._overdue = None
         if waiting:
             due = min(waiting) + self._timeout_seconds

@@ -26,6 +26,8 @@ class _View(NamedTuple):
 
     ring: KeyRing
     kind_by_slug: Mapping[str, SourceKind]
+    kind_by_key: dict[str, SourceKind]
+    """Of keys that have opened already; only right ones come in, so there are no more than keys."""
 
 
 class Doors:
@@ -34,7 +36,7 @@ class Doors:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self._revision = -1
-        self._known: tuple[KeyRing, Mapping[str, SourceKind]]
+        self._view: _View
         self.renew()
 
     def renew(self) -> None:
@@ -44,12 +46,14 @@ class Doors:
         revision, sources = self._workspace.snapshot()
         kinds = {source.slug: kind for source in sources if (kind := _configured(source))}
         # In one step: requests are answered meanwhile, and a key without its kind would be told that its source is disabled.
-        self._known = KeyRing(self._workspace.secret, sources), kinds
+        self._view = _View(KeyRing(self._workspace.secret, sources), kinds, {})
         self._revision = revision
 
     def open(self, key: str | None) -> SourceKind:
         """The source of this key. Raises RequestError 401 `invalid_write_key` or 404 `source_disabled`."""
-        ring, kinds = self._known
+        ring, kinds, opened = self._view
+        if key in opened:
+            return opened[key]
         source = ring.find(key) if key else None
         if source is None or source.removed_at is not None:
             what = "unknown" if key else "missing"
@@ -65,6 +69,8 @@ class Doors:
             raise RequestError(
                 "source_disabled", f"the source {source.slug} has no usable kind or settings on this server", 404
             )
+        if key:
+            opened[key] = kind
         return kind
 
     async def watch(self) -> None:

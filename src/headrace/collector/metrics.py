@@ -19,7 +19,7 @@ class Metrics(Collector):
 
     def __init__(self, gauges: Callable[[], dict[str, float]]) -> None:
         self.events: Counter[tuple[str, str]] = Counter()
-        self.requests: Counter[tuple[str, str]] = Counter()
+        self.requests: Counter[tuple[str, int]] = Counter()
         self.refusals: Counter[tuple[str, str]] = Counter()
         self.unknown: Counter[str] = Counter()
         self._gauges = gauges
@@ -28,7 +28,8 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield _counter("headrace_events", "Events by source and result.", ("source", "result"), self.events.items())
-        yield _counter("headrace_requests", "Requests by route and status.", ("route", "status"), self.requests.items())
+        requests = [((route, str(status)), count) for (route, status), count in list(self.requests.items())]
+        yield _counter("headrace_requests", "Requests by route and status.", ("route", "status"), requests)
         yield _counter(
             "headrace_refusals", "Refused events by source and code.", ("source", "code"), self.refusals.items()
         )

@@ -14,7 +14,7 @@ import uvicorn
 
 from headrace.collector.committer import Committer
 from headrace.collector.doors import Doors
-from headrace.collector.protocol import BoundedProtocol, sweep
+from headrace.collector.protocol import CollectorProtocol, sweep
 from headrace.collector.server import Collector
 from headrace.config import Config
 from headrace.log.base import LogWriter
@@ -46,7 +46,7 @@ async def serve(writer: LogWriter, workspace: Workspace, config: Config, listeni
     server = _Server(
         uvicorn.Config(
             collector,
-            http=BoundedProtocol,
+            http=CollectorProtocol,
             lifespan="off",
             interface="asgi3",
             ws="none",

@@ -12,10 +12,12 @@ import msgspec
 
 from headrace.collector import accept, credentials, incoming, pixel
 from headrace.collector.accept import Acceptance, Origin
+from headrace.collector.answers import ACCEPTED, PREFLIGHT, Answer, problem, too_many, unavailable
 from headrace.collector.committer import Committer
 from headrace.collector.doors import Doors
 from headrace.collector.limits import Rate
 from headrace.collector.metrics import CONTENT_TYPE, Metrics
+from headrace.collector.routes import PIXELS, ROUTES, Route
 from headrace.config import CollectorConfig
 from headrace.errors import LogUnavailableError, RequestError, RetryableError
 from headrace.sources.base import SourceKind
@@ -23,48 +25,31 @@ from headrace.sources.base import SourceKind
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Header = tuple[bytes, bytes]
 
-OK: Final = b'{"success": true}'
-ANY_ORIGIN: Final[Header] = (b"access-control-allow-origin", b"*")
-PREFLIGHT: Final[tuple[Header, ...]] = (
-    (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
-    (
-        b"access-control-allow-headers",
-        b"Authorization, Content-Type, Content-Encoding, X-Write-Key, AnonymousId, SentAt, X-Retry-Count",
-    ),
-    (b"access-control-max-age", b"86400"),
-)
-
-
-class Route(NamedTuple):
-    """`kind`: event (one, its type from the path), batch, validate, metrics of the browser SDK (dropped)."""
-
-    kind: str
-    type: str | None = None
-    browser: bool = False
-
-
-_TYPES_BY_LETTER: Final = {"t": "track", "i": "identify", "p": "page", "s": "screen", "g": "group", "a": "alias"}
-ROUTES: Final[dict[str, Route]] = {
-    "/v1/batch": Route("batch"),
-    "/v1/import": Route("batch"),
-    "/v1/b": Route("batch", browser=True),
-    "/v1/m": Route("drop"),
-    "/v1/validate": Route("validate"),
-    **{f"/v1/{kind}": Route("event", kind) for kind in _TYPES_BY_LETTER.values()},
-    **{f"/v1/{letter}": Route("event", kind, browser=True) for letter, kind in _TYPES_BY_LETTER.items()},
-    **{f"/api/s/{kind}": Route("event", kind) for kind in ("track", "page", "identify", "group")},
-}
-PIXELS: Final = {f"/v1/pixel/{kind}": kind for kind in _TYPES_BY_LETTER.values()}
 _SETTINGS: Final = re.compile(r"/v1/projects/([^/]+)/settings")
 
 
-class Answer(NamedTuple):
-    status: int
-    body: bytes
-    headers: tuple[Header, ...] = ()
-    content_type: bytes = b"application/json"
+class Head(NamedTuple):
+    """Of a request, what comes before its body; header names in lower case. `client` is the peer's address and port."""
+
+    headers: dict[bytes, bytes]
+    query: bytes
+    client: tuple[str, int] | None
+
+    @classmethod
+    def of(cls, scope: Scope) -> Head:
+        return cls(dict(scope["headers"]), scope["query_string"], scope.get("client"))
+
+
+class Decision(NamedTuple):
+    """`answer` is given as soon as `accepted`, where there is any, is durable."""
+
+    answer: Answer
+    source: SourceKind | None = None
+    accepted: Acceptance | None = None
+
+
+DROPPED: Final = Decision(ACCEPTED)
 
 
 class Collector:
@@ -100,59 +85,97 @@ class Collector:
             answer = await self._other(path, scope)
         if answer is None:  # the client has gone
             return
-        self.metrics.requests[path if route or path in PIXELS else "other", str(answer.status)] += 1
-        headers = [
-            (b"content-type", answer.content_type),
-            (b"content-length", b"%d" % len(answer.body)),
-            ANY_ORIGIN,
-            *answer.headers,
-        ]
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        self.metrics.requests[path if route or path in PIXELS else "other", answer.status] += 1
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.all_headers()})
         await send({"type": "http.response.body", "body": answer.body})
 
+    def quick(self, path: str, head: Head, body: bytes, answered: Callable[[Answer], None]) -> None:
+        """What `__call__` does, without a task, for a request that is posted to one of ROUTES and has come whole, while the
+        committer has room: `answered` is called at once, or when the events are durable."""
+        route = ROUTES[path]
+        try:
+            decision = self._decide(route, head, self._by_head(head), body) if route.kind != "drop" else DROPPED
+        except RequestError as error:
+            decision = Decision(self._refusal(error))
+        answer, source, accepted = decision
+        if source is None or accepted is None:
+            self.metrics.requests[path, answer.status] += 1
+            answered(answer)
+            return
+
+        def ended(error: LogUnavailableError | None) -> None:
+            if error is None:
+                self._count(source, accepted)
+            final = answer if error is None else unavailable(error)
+            self.metrics.requests[path, final.status] += 1
+            answered(final)
+
+        self.committer.stage(accepted.lines, source.slug, accepted.tally, accepted.size_bytes, ended)
+
     async def _post(self, route: Route, scope: Scope, receive: Receive) -> Answer | None:
-        headers = dict(scope["headers"])
         try:
             if route.kind == "drop":
                 await self._body(receive)
-                return Answer(200, OK)
+                return ACCEPTED
             await self.committer.room()
-            return await self._collect(route, scope, headers, receive)
+            return await self._collect(route, Head.of(scope), receive)
         except RequestError as error:
             return self._refusal(error)
         except RetryableError as error:
-            return _unavailable(error)
+            return unavailable(error)
         except _GoneError:
             return None
 
-    async def _collect(self, route: Route, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Answer:
-        key = credentials.from_headers(headers)
-        if key is None and scope["query_string"] and b"authorization" not in headers:
-            key = credentials.from_query(scope["query_string"])
-        source = self._open(key) if key is not None else None
-        body = b""
+    async def _collect(self, route: Route, head: Head, receive: Receive) -> Answer:
+        source = self._by_head(head)
         try:
-            body = _plain(await self._body(receive), headers)
+            body = await self._body(receive)
+        except RequestError as error:
+            decision = self._refused(route, source, error, b"")
+        else:
+            decision = self._decide(route, head, source, body)
+        if decision.source is not None and decision.accepted is not None:
+            await self._store(decision.source, decision.accepted)
+        return decision.answer
+
+    def _by_head(self, head: Head) -> SourceKind | None:
+        """The source whose key the headers or the query have; None when the body may have one. Raises RequestError."""
+        key = credentials.from_headers(head.headers)
+        if key is None and head.query and b"authorization" not in head.headers:
+            key = credentials.from_query(head.query)
+        return self._open(key) if key is not None else None
+
+    def _decide(self, route: Route, head: Head, source: SourceKind | None, body: bytes) -> Decision:
+        """What becomes of a request with this body."""
+        try:
+            body = _plain(body, head.headers)
             batch = incoming.batch(body) if _is_batch(route, body) else None
             if source is None:
                 source = self._open(batch.key if batch else incoming.write_key(body))
-            wait = self._wait_seconds(source, scope, len(batch.batch or ()) if batch else 1)
+            wait = self._wait_seconds(source, head, len(batch.batch or ()) if batch else 1)
             if wait:
-                return _too_many(wait)
-            accepted = self._judged(route, body, batch, source, self._origin(route, scope, headers))
+                return Decision(too_many(wait))
+            accepted = self._judged(route, body, batch, source, self._origin(route, head))
         except RequestError as error:
-            if source is not None and error.code != "empty_batch" and route.kind != "validate":
-                raw = error.raw if isinstance(error, _UnreadableError) else body
-                await self._store(source, accept.unreadable(raw, error, source, self._now()))
-            raise
+            return self._refused(route, source, error, body)
         if route.kind == "validate":
-            return Answer(200, _report(accepted, source))
-        await self._store(source, accepted)
-        if route.kind == "event":
-            if accepted.refusals:
-                raise RequestError(accepted.refusals[0].code, accepted.refusals[0].message)
-            return Answer(200, OK)
-        return Answer(200, msgspec.json.encode(accepted.answer()))
+            return Decision(Answer(200, _report(accepted, source)))
+        return Decision(self._answer(route, accepted), source, accepted)
+
+    def _refused(self, route: Route, source: SourceKind | None, error: RequestError, body: bytes) -> Decision:
+        """A request that is refused as a whole; of a known source its text is kept."""
+        answer = self._refusal(error)
+        if source is None or error.code == "empty_batch" or route.kind == "validate":
+            return Decision(answer)
+        raw = error.raw if isinstance(error, _UnreadableError) else body
+        return Decision(answer, source, accept.unreadable(raw, error, source, self._now()))
+
+    def _answer(self, route: Route, accepted: Acceptance) -> Answer:
+        if route.kind != "event":
+            return Answer(200, msgspec.json.encode(accepted.answer()))
+        if accepted.refusals:
+            return self._refusal(RequestError(accepted.refusals[0].code, accepted.refusals[0].message))
+        return ACCEPTED
 
     def _judged(
         self, route: Route, body: bytes, batch: incoming.Body | None, source: SourceKind, origin: Origin
@@ -171,7 +194,10 @@ class Collector:
             raise
 
     async def _store(self, source: SourceKind, accepted: Acceptance) -> None:
-        await self.committer.store(accepted.lines, source.slug, accepted.tally, sum(map(len, accepted.lines)))
+        await self.committer.store(accepted.lines, source.slug, accepted.tally, accepted.size_bytes)
+        self._count(source, accepted)
+
+    def _count(self, source: SourceKind, accepted: Acceptance) -> None:
         if accepted.accepted:
             self.metrics.events[source.slug, "accepted"] += accepted.accepted
         for refusal in accepted.refusals:
@@ -205,33 +231,32 @@ class Collector:
             raise _GoneError
         return part
 
-    def _origin(self, route: Route, scope: Scope, headers: dict[bytes, bytes]) -> Origin:
+    def _origin(self, route: Route, head: Head) -> Origin:
+        headers = head.headers
         sent_at = headers.get(b"sentat")
         return Origin(
-            self._address(scope, headers),
+            self._address(head),
             direct=route.browser or b"origin" in headers or b"sec-fetch-site" in headers,
             sent_at=sent_at.decode("latin-1") if sent_at else None,
         )
 
-    def _address(self, scope: Scope, headers: dict[bytes, bytes]) -> str | None:
+    def _address(self, head: Head) -> str | None:
         if self._config.trust_forwarded_for:
-            forwarded = headers.get(b"x-forwarded-for", b"").decode("latin-1").rpartition(",")[2].strip()
+            forwarded = head.headers.get(b"x-forwarded-for", b"").decode("latin-1").rpartition(",")[2].strip()
             if forwarded:
                 return forwarded
-        client = scope.get("client")
-        return client[0] if client else None
+        return head.client[0] if head.client else None
 
-    def _wait_seconds(self, source: SourceKind, scope: Scope, events: int) -> int:
+    def _wait_seconds(self, source: SourceKind, head: Head, events: int) -> int:
         now = self._loop.time()
         wait = self._source_rate.wait_seconds(source.slug, events, now)
         if not wait and self._config.events_per_second_per_address:
-            address = self._address(scope, dict(scope["headers"]))
-            wait = self._address_rate.wait_seconds(address or "", events, now)
+            wait = self._address_rate.wait_seconds(self._address(head) or "", events, now)
         return wait
 
     def _refusal(self, error: RequestError) -> Answer:
         if self._config.compat_always_200:
-            return Answer(200, OK)
+            return ACCEPTED
         return Answer(
             error.status, msgspec.json.encode({"success": False, "code": error.code, "message": error.reason})
         )
@@ -242,7 +267,7 @@ class Collector:
         if method == "OPTIONS":
             return Answer(200, b"", PREFLIGHT)
         if path in ROUTES or (path in PIXELS and method not in ("GET", "HEAD")):
-            return _error(405, "bad_request", f"{path} takes {'POST' if path in ROUTES else 'GET'}")
+            return problem(405, "bad_request", f"{path} takes {'POST' if path in ROUTES else 'GET'}")
         if method in ("GET", "HEAD"):
             if path in PIXELS:
                 return await self._pixel(PIXELS[path], scope)
@@ -252,7 +277,7 @@ class Collector:
                 return Answer(200, self.metrics.text(), content_type=CONTENT_TYPE)
             if match := _SETTINGS.fullmatch(path):
                 return self._settings(match[1], scope)
-        return _error(
+        return problem(
             404, "bad_request", f"there is no {path} here; the tracking API is POST /v1/track, /v1/batch, ..."
         )
 
@@ -262,10 +287,10 @@ class Collector:
             await self.committer.room()
             raw = pixel.event(scope["query_string"])
             source = self._open(credentials.from_query(scope["query_string"]) or pixel.write_key(raw))
-            headers = dict(scope["headers"])
-            agent = headers.get(b"user-agent", b"").decode("latin-1")
-            origin = Origin(self._address(scope, headers), direct=True, user_agent=agent or None)
-            if not self._wait_seconds(source, scope, 1):
+            head = Head.of(scope)
+            agent = head.headers.get(b"user-agent", b"").decode("latin-1")
+            origin = Origin(self._address(head), direct=True, user_agent=agent or None)
+            if not self._wait_seconds(source, head, 1):
                 incoming.text_checked(raw)
                 await self._store(source, accept.single(raw, event_type, source, self._now(), origin))
         except (RequestError, LogUnavailableError, ValueError) as error:
@@ -282,7 +307,7 @@ class Collector:
         try:
             self._open(key)
         except RequestError as error:
-            return _error(error.status, error.code, error.reason)
+            return problem(error.status, error.code, error.reason)
         headers = dict(scope["headers"])
         scheme = headers.get(b"x-forwarded-proto", scope["scheme"].encode()).decode("latin-1")
         host = headers.get(b"host", b"").decode("latin-1")
@@ -328,20 +353,6 @@ def _is_loopback(scope: Scope) -> bool:
     client = scope.get("client")
     forwarded = any(name in (b"x-forwarded-for", b"forwarded") for name, _ in scope["headers"])
     return client is not None and (client[0].startswith("127.") or client[0] == "::1") and not forwarded
-
-
-def _error(status: int, code: str, text: str) -> Answer:
-    return Answer(status, msgspec.json.encode({"success": False, "code": code, "message": text}))
-
-
-def _unavailable(error: RetryableError) -> Answer:
-    answer = _error(503, "internal", str(error))
-    return answer._replace(headers=((b"retry-after", b"%d" % max(1, round(error.retry_after_seconds))),))
-
-
-def _too_many(wait_seconds: int) -> Answer:
-    answer = _error(429, "too_many_requests", f"too many events; send again in {wait_seconds} s")
-    return answer._replace(headers=((b"retry-after", b"%d" % wait_seconds),))
 
 
 def _report(accepted: Acceptance, source: SourceKind) -> bytes:
