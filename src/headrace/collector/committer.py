@@ -42,7 +42,8 @@ class _Staged:
 class Committer:
     """Stages lines in memory, bounded in bytes, and appends them from one thread of its own.
 
-    A commit waits `linger_seconds` for company unless `commit_bytes` are there. What arrives during a commit makes up the next one.
+    A commit waits `linger_seconds` for company unless `commit_bytes` are there. What arrives during a commit makes up the next
+    one, which waits as long again: those who have just been answered send their next requests then.
     """
 
     def __init__(
@@ -154,12 +155,10 @@ class Committer:
         for staged in group:
             staged.end(error)
         self._room.set()
-        if self._staged:
-            waited = self._loop.time() - self._staged[0].since
-            if waited >= self._linger_seconds or self._staged_bytes >= self._commit_bytes:
-                self._begin()
-            else:
-                self._timer = self._loop.call_later(self._linger_seconds - waited, self._begin)
+        if self._staged_bytes >= self._commit_bytes:
+            self._begin()
+        elif self._staged and self._timer is None:
+            self._timer = self._loop.call_later(self._linger_seconds, self._begin)
 
     _waiting_group: Sequence[_Staged] = ()
 
