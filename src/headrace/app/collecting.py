@@ -6,7 +6,7 @@ import socket
 
 import uvloop
 
-from headrace.app import folder
+from headrace.app import folder, memory
 from headrace.collector.serve import serve
 from headrace.config import Config
 from headrace.log.sqlite import SqliteLog
@@ -19,4 +19,5 @@ def collect(config: Config, partition: int, descriptor: int) -> None:
     workspace = Workspace.open(config.folder)
     listening = socket.socket(fileno=descriptor)
     listening.setblocking(False)
+    memory.settle()
     uvloop.run(serve(writer, workspace, config, listening))
