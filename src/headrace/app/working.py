@@ -67,10 +67,18 @@ class Worker:
     def load(self) -> None:
         """Load until told to stop. A position that does not fit ends loading, loudly; queries and status go on."""
         try:
+            self._fold_journal()
             self.loader.run(self.stop)
         except PositionError as error:
             self.stands = str(error)
             logger.critical("loading has stopped: %s", error)
+
+    def _fold_journal(self) -> None:
+        """After a crash: opening has replayed the warehouse's journal, and the next crash shall not have to do it again."""
+        try:
+            self.warehouse.checkpoint()
+        except RetryableError as error:
+            logger.warning("worker: no checkpoint at the start: %s", error)
 
     def drain(self) -> None:
         """Load what is left, for a few seconds at the most; the rest is loaded at the next start."""
