@@ -31,7 +31,7 @@ class Scene:
         *,
         settings: Mapping[str, str] | None = None,
         stand_ins: Sequence[str] = (),
-        events_per_second: float = 1_000,
+        events_per_second: float = 500,
         mix: Mix | None = None,
     ) -> None:
         replaced = {"PYTHONPATH": os.pathsep.join((str(STAND_INS), os.environ.get("PYTHONPATH", "")))}

@@ -23,7 +23,8 @@ from crash.traffic import Mix, request_of
 from server import free_port
 
 SMALL = {"HEADRACE_COLLECTOR_STAGING_BYTES": "1000000"}
-GROWTH_BYTES = 40_000_000
+GROWTH_BYTES = 60_000_000
+"""Of the collector: a megabyte of staged events, and what each open request holds."""
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +130,16 @@ def test_children_die_with_the_supervisor_when_it_is_killed(scene: Scene) -> Non
     assert [] == alive
 
 
+def test_a_crash_leaves_no_journal_for_the_next_one_to_replay(scene: Scene) -> None:
+    sender = scene.sender()
+    sender.post(batch("journal", 500, "Journal Written", padding=lambda: secrets.token_hex(100)))
+    sender.close()
+    scene.settle()
+    scene.child("worker").kill()
+    journal = scene.server.data / "warehouse.duckdb.wal"
+    wait_until("the journal is folded in", lambda: not journal.exists() or journal.stat().st_size == 0)
+
+
 def test_sigterm_under_load_drains_and_loses_nothing(tmp_path: Path) -> None:
     with Scene(tmp_path, 13) as scene:
         scene.flow()
@@ -185,11 +196,14 @@ def test_failing_and_slow_syncs_are_never_acknowledged(tmp_path: Path, need: Cal
 
 
 def _slow_syncs(scene: Scene, collector: psutil.Process, output: Path) -> None:
-    """Each takes 5 s, while 48 MB come in on 100 connections."""
+    """Each takes 5 s, while 24 connections send half a megabyte each, and the next one after a 503."""
     before = collector.memory_info().rss
     unavailable = scene.ledger.unavailable
     with faults.traced(collector.pid, "delay_enter=5000000", output):
-        works = [[batch(f"slow-{number}", 16, padding=lambda: "x" * 30_000)] for number in range(100)]
+        works = [
+            [batch(f"slow-{number}-{turn}", 16, padding=lambda: "x" * 30_000) for turn in range(3)]
+            for number in range(24)
+        ]
         threads = together(scene, works)
         largest = before
         ends = time.monotonic() + 7

@@ -45,7 +45,7 @@ class Traffic:
         seed: int,
         *,
         senders: int = 6,
-        events_per_second: float = 1_000,
+        events_per_second: float = 500,
         mix: Mix | None = None,
     ) -> None:
         self._stop = threading.Event()

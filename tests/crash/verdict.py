@@ -34,6 +34,8 @@ class Verdict(NamedTuple):
             "without their own row": self.incomplete,
         }
         found = [f"{len(ids)} {name}: {', '.join(ids[:5])}" for name, ids in lists.items() if ids]
+        if self.rejected:
+            found.append(f"{self.rejected} accepted events were rejected, and all were good")
         return found + list(self.other_faults)
 
 
