@@ -309,6 +309,8 @@ def test_a_pixel_is_always_an_image_and_its_event_is_stored(tmp_path: Path) -> N
         for query in ({"data": "%%%"}, {"event": "x"}, {"writeKey": s.key, "a": "1", "a.b": "2"}, {"writeKey": s.key}):
             answer = await s.client.get("/v1/pixel/track", params=query)
             assert (200, b"GIF89a") == (answer.status_code, answer.content[:6])
+        await s.client.get("/v1/pixel/track", params={"writeKey": s.key, "data": "%"})
+        assert Tally(2, 3) == s.writer.totals["shop"]  # of a known source nothing vanishes
 
     check(tmp_path, scenario)
 

@@ -34,6 +34,8 @@ WARNINGS: Final = {
 _DIRECT: Final = re.compile(rb'analytics-(?:ios|android|swift|kotlin|react-native|flutter)|"direct"\s*:\s*true')
 _WITH_TRAITS: Final = frozenset(("identify", "group"))
 _NO_BATCH: Final = Body()
+_WITH_CATEGORY: Final = frozenset(("page", "screen"))
+"""Their `category` at the top level is an older form of the property of that name."""
 _BROWSER_CHANNELS: Final = frozenset(("browser", "client", "mobile", "web"))
 
 
@@ -186,6 +188,8 @@ class _Judge:
                 properties = _object(sent.traits, "traits_not_object", "traits")
         elif len(sent.properties):
             properties = _object(sent.properties, "properties_not_object", "properties")
+        if sent.category is not None and kind in _WITH_CATEGORY:
+            properties = merged_below({"category": sent.category}, properties)
         timestamp = sent.timestamp
         return Draft(
             kind,

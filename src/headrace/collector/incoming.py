@@ -30,6 +30,7 @@ class Incoming(msgspec.Struct):
     action: str | None = None
     event: str | None = None
     name: str | None = None
+    category: str | None = None
     channel: str | None = None
     messageId: Id = None  # noqa: N815 - the protocol's name, like those below
     message_id: Id = None
@@ -82,39 +83,27 @@ def decompressed(body: bytes, encoding: bytes) -> bytes:
     """The body without its one layer of gzip, which is known by its first bytes too. Raises RequestError."""
     if encoding.lower() not in (b"", b"identity", b"gzip", b"x-gzip"):
         raise RequestError(
-            "bad_request", f"Content-Encoding {encoding.decode('latin-1')!r} is not supported; send gzip or none"
+            "bad_request",
+            f"Content-Encoding {encoding.decode('latin-1')!r} is not supported; send gzip or none",
         )
     if body[:2] != _GZIP_MAGIC:
         if encoding and encoding.lower() != b"identity" and body[:1] not in b"{[":
             raise RequestError("bad_request", "the body says it is gzip and is not")
         return body
-    plain = b""
+    stream = zlib.decompressobj(31)
     try:
-        while body[:2] == _GZIP_MAGIC:
-            stream = zlib.decompressobj(31)
-            plain += stream.decompress(body, BATCH_BYTES + 1 - len(plain))
-            if len(plain) > BATCH_BYTES or stream.unconsumed_tail:
-                raise RequestError(
-                    "bad_request",
-                    f"the body is larger than {BATCH_BYTES} bytes after decompression; send smaller batches",
-                )
-            if not stream.eof:
-                raise RequestError("bad_request", "the gzip body is cut short")
-            body = stream.unused_data
+        plain = stream.decompress(body, BATCH_BYTES + 1)
     except zlib.error as error:
         raise RequestError("bad_request", f"the gzip body is broken: {error}") from None
-    if plain[:2] == _GZIP_MAGIC:
-        raise RequestError("bad_request", "the body is compressed twice; one layer of gzip is accepted")
+    if len(plain) > BATCH_BYTES or stream.unconsumed_tail:
+        raise RequestError(
+            "bad_request", f"the body is larger than {BATCH_BYTES} bytes after decompression; send smaller batches"
+        )
+    if not stream.eof:
+        raise RequestError("bad_request", "the gzip body is cut short")
+    if stream.unused_data or plain[:2] == _GZIP_MAGIC:
+        raise RequestError("bad_request", "the body is compressed more than once; one layer of gzip is accepted")
     return plain
-
-
-def text_checked(body: bytes) -> None:
-    """Raises RequestError when the body is not UTF-8: the envelope's decoder passes over the bytes of properties."""
-    if not body.isascii():
-        try:
-            body.decode()
-        except UnicodeDecodeError as error:
-            raise RequestError("bad_request", f"the body is not UTF-8: {error.reason} at byte {error.start}") from None
 
 
 def write_key(body: bytes) -> str | None:
@@ -143,7 +132,8 @@ def batch(body: bytes) -> Body:
 def _tolerant(body: bytes, error: Exception) -> Body:
     refusal = RequestError("bad_request", f"the body is not JSON: {error}")
     try:
-        tree = json.loads(body)
+        # Bytes that are no UTF-8 become half surrogate pairs, which the strict parser refuses in their own event.
+        tree = json.loads(body.decode("utf-8", "surrogateescape"))
         events = tree.pop("batch")
         found = msgspec.convert(tree, Body, strict=False)
         found.batch = [msgspec.Raw(json.dumps(event).encode()) for event in events]
@@ -157,6 +147,8 @@ def incoming(raw: bytes | msgspec.Raw) -> Incoming:
     text = bytes(raw)
     if len(text) > EVENT_BYTES:
         raise RequestError("event_too_large", f"the event has {len(text)} bytes; the limit is {EVENT_BYTES}")
+    if not text.isascii():
+        _check_utf8(text)
     if text.count(b"{") + text.count(b"[") > DEPTH and deeper_than(text, DEPTH):
         raise RequestError("too_deep", f"the event's JSON is nested deeper than {DEPTH} levels")
     try:
@@ -165,6 +157,14 @@ def incoming(raw: bytes | msgspec.Raw) -> Incoming:
         raise diagnosis(raw) from None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise RequestError("bad_request", f"the event is not JSON: {error}") from None
+
+
+def _check_utf8(text: bytes) -> None:
+    """The envelope's decoder passes over the bytes of properties."""
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        raise RequestError("bad_request", f"the event is not UTF-8: {error.reason} at byte {error.start}") from None
 
 
 def diagnosis(raw: bytes | msgspec.Raw) -> RequestError:
@@ -178,7 +178,7 @@ def diagnosis(raw: bytes | msgspec.Raw) -> RequestError:
     for code, kind, names in (
         ("type_unknown", str, ("type", "action")),
         ("event_not_string", str, ("event",)),
-        ("name_not_string", str, ("name",)),
+        ("name_not_string", str, ("name", "category")),
         ("id_not_string", (str, int, float), ("userId", "user_id", "anonymousId", "anonymous_id", "groupId", "group_id",
                                               "previousId", "previous_id", "messageId", "message_id")),
     ):  # fmt: skip

@@ -18,7 +18,10 @@ GIF: Final = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAA
 
 def event(query: bytes) -> bytes:
     """The event's JSON. Raises RequestError."""
-    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=1_000)
+    try:
+        pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=1_000)
+    except ValueError as error:
+        raise RequestError("bad_request", f"the query cannot be read: {error}") from None
     data = next((value for name, value in pairs if name == "data"), None)
     if data is not None:
         try:

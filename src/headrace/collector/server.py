@@ -284,18 +284,28 @@ class Collector:
     async def _pixel(self, event_type: str, scope: Scope) -> Answer:
         """Always the image: a broken picture in somebody's e-mail helps nobody. The event is durable before it all the same."""
         try:
-            await self.committer.room()
-            raw = pixel.event(scope["query_string"])
-            source = self._open(credentials.from_query(scope["query_string"]) or pixel.write_key(raw))
-            head = Head.of(scope)
-            agent = head.headers.get(b"user-agent", b"").decode("latin-1")
-            origin = Origin(self._address(head), direct=True, user_agent=agent or None)
-            if not self._wait_seconds(source, head, 1):
-                incoming.text_checked(raw)
-                await self._store(source, accept.single(raw, event_type, source, self._now(), origin))
-        except (RequestError, LogUnavailableError, ValueError) as error:
+            await self._collect_pixel(event_type, scope)
+        except (RequestError, LogUnavailableError) as error:
             self.metrics.unknown[getattr(error, "code", "internal")] += 1
         return Answer(200, pixel.GIF, ((b"cache-control", b"no-store, private"),), b"image/gif")
+
+    async def _collect_pixel(self, event_type: str, scope: Scope) -> None:
+        await self.committer.room()
+        query = scope["query_string"]
+        key = credentials.from_query(query)
+        source = self._open(key) if key else None
+        try:
+            raw = pixel.event(query)
+        except RequestError as error:
+            if source is not None:
+                await self._store(source, accept.unreadable(query, error, source, self._now()))
+            raise
+        source = source or self._open(pixel.write_key(raw))
+        head = Head.of(scope)
+        agent = head.headers.get(b"user-agent", b"").decode("latin-1")
+        origin = Origin(self._address(head), direct=True, user_agent=agent or None)
+        if not self._wait_seconds(source, head, 1):
+            await self._store(source, accept.single(raw, event_type, source, self._now(), origin))
 
     def _health(self) -> Answer:
         if self.committer.failed is None:
@@ -335,10 +345,9 @@ class _UnreadableError(RequestError):
 
 
 def _plain(body: bytes, headers: dict[bytes, bytes]) -> bytes:
-    """The body decompressed and known to be UTF-8. Raises _UnreadableError."""
+    """The body decompressed. Raises _UnreadableError."""
     try:
         plain = incoming.decompressed(body, headers.get(b"content-encoding", b""))
-        incoming.text_checked(plain)
     except RequestError as error:
         raise _UnreadableError(error.reason, body) from None
     return plain
