@@ -18,7 +18,7 @@ EVENT_TYPES: Final[frozenset[str]] = frozenset(("track", "identify", "page", "sc
 EMPTY_OBJECT: Final = msgspec.Raw(b"{}")
 
 
-class Event(msgspec.Struct, frozen=True, array_like=True, tag_field="entry", tag="e"):
+class Event(msgspec.Struct, frozen=True, array_like=True, tag_field="entry", tag="e", gc=False):
     """An accepted event.
 
     `source` is the source's slug, `message_id` the key of de-duplication within it. `properties` holds the
@@ -46,7 +46,7 @@ class Event(msgspec.Struct, frozen=True, array_like=True, tag_field="entry", tag
     warnings: tuple[str, ...] = ()
 
 
-class RejectedEvent(msgspec.Struct, frozen=True, array_like=True, tag_field="entry", tag="r"):
+class RejectedEvent(msgspec.Struct, frozen=True, array_like=True, tag_field="entry", tag="r", gc=False):
     """What a known source sent and the collector refused (stage `collector`), or the loader could not turn into a
     row (stage `loader`) or read back (stage `log`). `raw` is the text as it came, up to 32 KB. `events` is how many events this stands for:
     one, except where the log lost a range of them."""

@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 from uuid import uuid4
 
 import msgspec
+from msgspec.structs import astuple
 
 from headrace.collector import clock, incoming
 from headrace.collector.incoming import Body, Id, Incoming
@@ -47,6 +48,8 @@ class Origin(msgspec.Struct, frozen=True):
     user_agent: str | None = None
     sent_at: str | None = None
     """From the header SentAt, used where the body has none."""
+    may_be_asked: bool = True
+    """False when it is known beforehand that no event asks for the address (`may_be_asked` of the whole body)."""
 
 
 class Refusal(msgspec.Struct, frozen=True, rename="camel"):
@@ -150,70 +153,55 @@ class _Judge:
         self._parsed_sent_at: tuple[str, datetime | None] = ("", None)
 
     def event(self, sent: Incoming, event_type: str | None) -> Event:
-        """Raises RequestError with the protocol's code."""
+        """Raises RequestError with the protocol's code. The warmest place of the collector, hence flat."""
         warnings: list[str] = []
-        draft = self.draft(sent, event_type, warnings)
+        kind = event_type or _type_of(sent)
+        timestamp = sent.timestamp
+        name = sent.event
+        title = sent.name
+        message_id = _id(sent.messageId, sent.message_id, warnings)
+        user_id = _id(sent.userId, sent.user_id, warnings)
+        anonymous_id = _id(sent.anonymousId, sent.anonymous_id, warnings)
+        group_id = _id(sent.groupId, sent.group_id, warnings) if kind == "group" else None
+        previous_id = _id(sent.previousId, sent.previous_id, warnings) if kind == "alias" else None
+        original = timestamp if type(timestamp) is str and timestamp else _timestamp(sent, warnings)
+        sent_at = self.sent_at or _text(sent.sentAt) or _text(sent.sent_at) or self.origin.sent_at
+        properties = _properties(sent, kind)
+        context = self._context(sent)
+        integrations = (
+            EMPTY_OBJECT if self.integrations is None and not len(sent.integrations) else self._integrations(sent)
+        )
         if self.source.refines:
+            draft = Draft(
+                kind, name, title, message_id, user_id, anonymous_id, group_id, previous_id, original, sent_at,
+                properties, context, integrations, warnings,
+            )  # fmt: skip
             self.source.refine(draft)
-        _check_identity(draft)
-        sent_at = draft.sent_at
-        timestamp, warning = clock.event_time(self.received_at, draft.timestamp, self._moment(sent_at), self.clock_skew)
+            (
+                kind, name, title, message_id, user_id, anonymous_id, group_id, previous_id, original, sent_at,
+                properties, context, integrations, warnings,
+            ) = astuple(draft)  # fmt: skip
+        _check_identity(kind, name, user_id, anonymous_id, group_id, previous_id)
+        moment, warning = clock.event_time(self.received_at, original, self._moment(sent_at), self.clock_skew)
         if warning:
             warnings.append(warning)
         return Event(
-            self.slug,
-            cast("EventType", draft.type),
-            _message_id(draft.message_id, warnings),
-            self.received_at,
-            timestamp,
-            draft.event,
-            draft.name,
-            draft.user_id,
-            draft.anonymous_id,
-            draft.group_id,
-            draft.previous_id,
-            draft.timestamp,
-            sent_at,
-            draft.properties,
-            draft.context,
-            draft.integrations,
-            tuple(warnings),
-        )
-
-    def draft(self, sent: Incoming, event_type: str | None, warnings: list[str]) -> Draft:
-        kind = event_type or _type_of(sent)
-        properties = EMPTY_OBJECT
-        if kind in _WITH_TRAITS:
-            if len(sent.traits):
-                properties = _object(sent.traits, "traits_not_object", "traits")
-        elif len(sent.properties):
-            properties = _object(sent.properties, "properties_not_object", "properties")
-        if sent.category is not None and kind in _WITH_CATEGORY:
-            properties = merged_below({"category": sent.category}, properties)
-        timestamp = sent.timestamp
-        return Draft(
-            kind,
-            sent.event,
-            sent.name,
-            _id(sent.messageId, sent.message_id, warnings),
-            _id(sent.userId, sent.user_id, warnings),
-            _id(sent.anonymousId, sent.anonymous_id, warnings),
-            _id(sent.groupId, sent.group_id, warnings) if kind == "group" else None,
-            _id(sent.previousId, sent.previous_id, warnings) if kind == "alias" else None,
-            timestamp if type(timestamp) is str and timestamp else _timestamp(sent, warnings),
-            self.sent_at or _text(sent.sentAt) or _text(sent.sent_at) or self.origin.sent_at,
-            properties,
-            self._context(sent),
-            EMPTY_OBJECT if self.integrations is None and not len(sent.integrations) else self._integrations(sent),
-            warnings,
-        )
+            self.slug, cast("EventType", kind), _message_id(message_id, warnings), self.received_at, moment, name, title, user_id,
+            anonymous_id, group_id, previous_id, original, sent_at, properties, context, integrations, tuple(warnings),
+        )  # fmt: skip
 
     def _context(self, sent: Incoming) -> msgspec.Raw:
-        context = _object(sent.context, "bad_request", "context") if len(sent.context) else EMPTY_OBJECT
+        context = sent.context
+        text = bytes(context)
+        if not text.startswith(b"{"):
+            context = _object(context, "bad_request", "context") if text else EMPTY_OBJECT
+        origin = self.origin
         if self.context is not None:
             context = merged_below(self.context, context)
-        origin = self.origin
-        if origin.ip and (origin.direct or sent.channel in _BROWSER_CHANNELS or _asks_for_address(context)):
+            text = bytes(context)
+        if origin.ip and (
+            origin.direct or sent.channel in _BROWSER_CHANNELS or (origin.may_be_asked and _asks_for_address(text))
+        ):
             known = {"ip": origin.ip}
             if origin.user_agent:
                 known["userAgent"] = origin.user_agent
@@ -236,15 +224,34 @@ class _Judge:
         return self._parsed_sent_at[1]
 
 
-def _check_identity(draft: Draft) -> None:
-    if draft.type == "track" and not (draft.event and draft.event.strip()):
+def _properties(sent: Incoming, kind: str) -> msgspec.Raw:
+    """Traits, of those that have them."""
+    if kind in _WITH_TRAITS:
+        return _object(sent.traits, "traits_not_object", "traits") if len(sent.traits) else EMPTY_OBJECT
+    properties = EMPTY_OBJECT
+    if len(sent.properties):
+        properties = _object(sent.properties, "properties_not_object", "properties")
+    if sent.category is not None and kind in _WITH_CATEGORY:
+        properties = merged_below({"category": sent.category}, properties)
+    return properties
+
+
+def _check_identity(
+    kind: str,
+    name: str | None,
+    user_id: str | None,
+    anonymous_id: str | None,
+    group_id: str | None,
+    previous_id: str | None,
+) -> None:
+    if kind == "track" and (not name or name.isspace()):
         raise RequestError("event_not_defined", "a track call needs the event's name in `event`")
-    if draft.type == "alias":
-        if draft.user_id is None or draft.previous_id is None:
+    if kind == "alias":
+        if user_id is None or previous_id is None:
             raise RequestError("id_required", "an alias call needs userId and previousId")
-    elif draft.user_id is None and draft.anonymous_id is None:
+    elif user_id is None and anonymous_id is None:
         raise RequestError("no_user_anon_id", "an event needs userId or anonymousId")
-    if draft.type == "group" and draft.group_id is None:
+    if kind == "group" and group_id is None:
         raise RequestError("id_required", "a group call needs groupId")
 
 
@@ -266,10 +273,14 @@ def _type_of(sent: Incoming) -> str:
     raise RequestError("type_unknown", f"type must be one of {', '.join(sorted(EVENT_TYPES))}, it is {kind!r}")
 
 
-def _asks_for_address(context: msgspec.Raw) -> bool:
+def may_be_asked(body: bytes) -> bool:
+    """Whether any event of this body can ask for the address."""
+    return b'"device"' in body or b'"direct"' in body
+
+
+def _asks_for_address(context: bytes) -> bool:
     """Whether a mobile library sent this (those name their device), or Segment's flag `direct` is set."""
-    text = bytes(context)
-    return (b'"device"' in text or b'"direct"' in text) and _DIRECT.search(text) is not None
+    return may_be_asked(context) and _DIRECT.search(context) is not None
 
 
 def _id(value: Id, other: Id, warnings: list[str]) -> str | None:
@@ -304,7 +315,7 @@ def _timestamp(sent: Incoming, warnings: list[str]) -> str | None:
 
 def _object(raw: msgspec.Raw, code: str, name: str) -> msgspec.Raw:
     text = bytes(raw)
-    if text[:1] == b"{":
+    if text.startswith(b"{"):
         return raw
     if text == b"null":
         return EMPTY_OBJECT

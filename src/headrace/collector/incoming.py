@@ -23,7 +23,7 @@ _STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 Id = str | int | float | None
 
 
-class Incoming(msgspec.Struct):
+class Incoming(msgspec.Struct, gc=False):
     """An event's envelope as clients send it, snake_case and legacy keys included; everything else is passed over."""
 
     type: str | None = None
@@ -149,7 +149,9 @@ def incoming(raw: bytes | msgspec.Raw) -> Incoming:
         raise RequestError("event_too_large", f"the event has {len(text)} bytes; the limit is {EVENT_BYTES}")
     if not text.isascii():
         _check_utf8(text)
-    if text.count(b"{") + text.count(b"[") > DEPTH and deeper_than(text, DEPTH):
+    # Brackets, counted by leaving them out: of few ones that is several times as fast as bytes.count.
+    brackets = 2 * len(text) - len(text.replace(b"{", b"")) - len(text.replace(b"[", b""))
+    if brackets > DEPTH and deeper_than(text, DEPTH):
         raise RequestError("too_deep", f"the event's JSON is nested deeper than {DEPTH} levels")
     try:
         return _incoming_decoder.decode(text)

@@ -16,7 +16,7 @@ from headrace.errors import NotFoundError
 ClockSkew = Literal["correct", "keep"]
 
 
-class Draft(msgspec.Struct):
+class Draft(msgspec.Struct, gc=False):
     """An event on its way through the door; `refine` may change it in place.
 
     `properties` (traits of identify and group), `context` and `integrations` are JSON objects as sent. Ids are text
