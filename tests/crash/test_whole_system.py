@@ -166,6 +166,10 @@ def test_a_full_disk_refuses_with_503_and_mends_by_itself(tmp_path: Path) -> Non
         faults.fill(data / "ballast")
         wait_until("requests get 503", lambda: scene.ledger.unavailable > 5)
         assert 503 == scene.server.request("GET", "/v1/health").status
+        for child in scene.children():
+            child.kill()
+        refused = scene.ledger.unavailable
+        wait_until("the new collector refuses, too", lambda: scene.ledger.unavailable > refused + 5)
         stored = scene.server.query("SELECT count(*) AS n FROM shop.tracks")[0]["n"]
         assert stored > 0
         assert scene.status()["totals"]["loaded"] >= stored
