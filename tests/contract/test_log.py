@@ -158,14 +158,14 @@ def test_retention_by_age_never_takes_what_a_reader_needs(house: House) -> None:
 def test_retention_by_size_takes_the_oldest_and_keeps_what_fits(house: House) -> None:
     assert [] == list(filled(house, retention_seconds=1e9).reader(0).retain(needed=100))
     house.log(retention_seconds=1e9, retention_bytes=200_000)
-    reader = house.log(retention_seconds=1e9, retention_bytes=150_000).reader(0)
+    reader = house.log(retention_seconds=1e9, retention_bytes=80_000).reader(0)
     removed = reader.retain(needed=100)
     assert 0 < len(removed) < 9
     assert Bounds(10 * len(removed), 100) == reader.bounds()
 
 
 def test_a_forced_removal_is_loud_and_its_loss_is_counted(house: House, caplog: pytest.LogCaptureFixture) -> None:
-    log = filled(house, max_bytes=150_000, retention_seconds=1e9)
+    log = filled(house, max_bytes=80_000, retention_seconds=1e9)
     reader = log.reader(0)
     removed = len(reader.retain(needed=5))
     assert removed > 1

@@ -20,7 +20,7 @@ from log_entries import append
 def main() -> None:
     folder, count, mode = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     if mode == "unmarked":
-        _segment.mark_end = lambda *_: None
+        _segment.write_mark = lambda *_: None
     writer = SqliteLog(folder, LogConfig()).writer(0)
     begin = writer.next
     for number in range(count):

@@ -232,17 +232,18 @@ def test_a_read_error_that_may_pass_is_tried_again_and_nothing_counts_as_lost(
     writer = log.writer(0)
     append(writer, "a", "b")
     reader = log.reader(0)
-    real = _segment.open_read
+    real = _segment.Segment.open
 
-    def refused(path: Path) -> sqlite3.Connection:
-        error = sqlite3.OperationalError("unable to open database file")
-        error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
-        raise error
+    def refused(path: Path, *, is_closed: bool) -> _segment.Segment:
+        with _segment._translated(path):
+            error = sqlite3.OperationalError("unable to open database file")
+            error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+            raise error
 
-    monkeypatch.setattr(_segment, "open_read", refused)
-    with pytest.raises(LogUnavailableError, match="tried again"):
+    monkeypatch.setattr(_segment.Segment, "open", refused)
+    with pytest.raises(LogUnavailableError, match="unable to open"):
         reader.read(0, max_entries=10, max_bytes=1_000)
-    monkeypatch.setattr(_segment, "open_read", real)
+    monkeypatch.setattr(_segment.Segment, "open", real)
     assert (["a", "b"], []) == everything(reader)
 
 

@@ -1,233 +1,372 @@
-"""A segment: one SQLite database file of a partition, named after the offset at which it starts.
+"""A segment: one SQLite file of a partition, named after the offset at which it starts, with a header and a row a chunk.
 
-Readers and the writer open it through SQLite only; nothing else in a process may open the file, since closing a second descriptor drops SQLite's locks.
+SQLite drops a process's locks on a file when any descriptor of it is closed, so a segment that is open is never opened
+by path except through SQLite. Its -wal carries no locks and may be.
 
-How a chunk that was never acknowledged stays invisible: when an append fails, its frames may already be in the
-write-ahead log, and SQLite takes them for good when somebody opens the file anew. So the writer notes beside the dead segment where it ends
-(`<segment>.end`, before anything else), and the next segment starts after the failed chunk's offsets and records the same
-end in its header. Readers ignore everything past it. As long as the writer's process lives, readers see nothing of the failed chunk,
-because the shared index of the write-ahead log moves only after the sync.
+Why a failed chunk stays invisible. A commit writes frames to the -wal, syncs it, and only then moves the shared index
+(-shm) by which readers see them. After a failed sync the frames are there and may be valid: nobody sees them as long
+as some process has the segment open, since the index stays; but the first to open it afterwards recovers them. So
+
+- the dead segment's connection stays open until the next segment is durable with `previous_end` in its header;
+- a mark beside the dead segment (`.end`) says the same, for a process that is killed before it can open another;
+- readers look for both after they have opened a segment, and ignore everything from that offset on;
+- the next segment starts after the failed chunk's offsets, so that these are never used twice.
+
+Without room even for the mark, an append that failed before a kill may be seen: like one killed before its answer.
+
+Closing a dead connection may move the -wal into the file. That is safe: its own index ends before the failed chunk, and
+what precedes it was durable before; every page is written anew before its sync, so no sync is merely repeated.
+After a failed checkpoint that is not so (an earlier, partial one may have written pages that were never
+synced), so such a connection is never closed: the next process reads the whole -wal again. For the same reason the writer
+checkpoints by itself: SQLite's automatic checkpoint hides its errors and tries again.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sqlite3
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple, Self, TypeVar
+from urllib.parse import quote
 
 import msgspec
 
-from headrace.errors import LogCorruptError, LogUnavailableError
+from headrace.errors import ConfigError, LogCorruptError, LogUnavailableError
 from headrace.log import chunk
 from headrace.log.base import Tally
-from headrace.log.chunk import Header, Packed
 
 FORMAT: Final = 1
-SUFFIX: Final = ".sqlite"
-END_SUFFIX: Final = ".end"
+UNKNOWN_SOURCE: Final = ""
+"""Stands in the books for lost entries whose source nobody knows any more."""
+BEYOND: Final = (1 << 63) - 1
+"""An offset past every other."""
 BUSY_SECONDS: Final = 5.0
-DAMAGE: Final = (sqlite3.Error, MemoryError, LogCorruptError)
-"""How damaged pages show: SQLite asks for absurd amounts of memory, too, when a length is wrong."""
 
-_SCHEMA: Final = """
-CREATE TABLE segment (header BLOB NOT NULL);
-CREATE TABLE chunk (
-    first INTEGER PRIMARY KEY, next INTEGER NOT NULL,
-    header BLOB NOT NULL, header_sum INTEGER NOT NULL, body BLOB NOT NULL, sum INTEGER NOT NULL
-);
-"""
-_ROWS: Final = "SELECT first, next, header, header_sum, body, sum FROM chunk"
-
-_PASSING: Final = frozenset(
+_PAGE_BYTES: Final = 4_096
+_SUFFIX: Final = ".sqlite"
+_DIGITS: Final = 20
+_DAMAGE: Final = frozenset(
     (
-        sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_READONLY, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_TOOBIG,
+        sqlite3.SQLITE_ERROR,  # our statements are constant: a table is missing
     )
-)  # fmt: skip
+)
+"""Codes that say the bytes are wrong. All others (locked, no descriptors left, the disk cannot be read now) may pass:
+they must never count as a loss."""
+_TABLES: Final = """
+CREATE TABLE segment (header BLOB NOT NULL, checksum INTEGER NOT NULL);
+CREATE TABLE chunk (first INTEGER PRIMARY KEY, next INTEGER NOT NULL, content BLOB NOT NULL);
+"""
+_ROW: Final = "SELECT first, next, content FROM chunk"
 
-
-def refuse_passing(error: Exception) -> None:
-    """Called with what DAMAGE lists: an error that says nothing about the stored bytes (a lock, no descriptors left, a disk that does not
-    answer) raises LogUnavailableError, so that nobody takes readable events for lost."""
-    if isinstance(error, sqlite3.Error):
-        code = getattr(error, "sqlite_errorcode", None)
-        if code is not None and code & 0xFF in _PASSING:
-            raise LogUnavailableError(f"log: cannot read now: {error}; it is tried again") from error
+_Stored = TypeVar("_Stored", bound=msgspec.Struct)
 
 
 class SegmentHeader(msgspec.Struct, frozen=True):
-    """`previous_end` is where the segment before this one ends; what lies there beyond it is void."""
+    """`totals` are the books before the segment's first chunk. `previous_end` is where the segment that starts at
+    `previous_start` ends, whatever it seems to hold; None when that cannot be told."""
 
     format: int
     incarnation: str
     partition: int
     start: int
-    previous_end: int
-    totals: dict[str, Tally]
     created_at: float
+    totals: dict[str, Tally]
+    previous_start: int | None = None
+    previous_end: int | None = None
 
 
-class Row(msgspec.Struct, frozen=True):
-    """A stored chunk, unchecked."""
+class Mark(msgspec.Struct, frozen=True):
+    """Beside a segment that was closed in good order or is dead: where it ends, with the books there. `next` is the
+    first offset that was never used."""
 
+    end: int
+    next: int
+    totals: dict[str, Tally]
+
+
+class Row(NamedTuple):
     first: int
     next: int
-    packed: Packed
-
-    def checked(self) -> Header:
-        """Raises LogCorruptError."""
-        header = chunk.unpack_header(self.packed.header, self.packed.header_sum)
-        if (header.first, header.next) != (self.first, self.next):
-            raise LogCorruptError("the chunk's header belongs to another place")
-        return header
+    content: bytes
 
 
-def starts(folder: Path) -> list[int]:
-    """The start offsets of the segments in a partition's folder, in order."""
-    try:
-        names = [entry.name for entry in folder.iterdir()]
-    except FileNotFoundError:
-        return []
-    return sorted(
-        int(name[: -len(SUFFIX)]) for name in names if name.endswith(SUFFIX) and name[: -len(SUFFIX)].isdigit()
-    )
+class Tail(NamedTuple):
+    """Where a segment ends, with the books there. `end` is None when its pages are too damaged to tell."""
+
+    end: int | None
+    totals: dict[str, Tally]
 
 
 def path_of(folder: Path, start: int) -> Path:
-    return folder / f"{start:020}{SUFFIX}"
+    return folder / f"{start:0{_DIGITS}}{_SUFFIX}"
+
+
+def starts_in(folder: Path) -> list[int]:
+    """Where the segments in a partition's folder start, in order."""
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - asked at every poll; names are all that is needed
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise LogUnavailableError(f"log: cannot list {folder}: {error}") from error
+    length = _DIGITS + len(_SUFFIX)
+    return sorted(int(n[:_DIGITS]) for n in names if len(n) == length and n.endswith(_SUFFIX) and n[:_DIGITS].isdigit())
 
 
 def files_of(path: Path) -> list[Path]:
-    """The database with its journal, shared index and mark of its end."""
-    return [path, *(path.with_name(path.name + ending) for ending in ("-wal", "-shm", END_SUFFIX))]
+    """Database, journal, shared index and mark, in the order in which they are removed: without its first nothing is left of it."""
+    return [path, *(path.with_name(path.name + ending) for ending in ("-wal", "-shm", ".end"))]
 
 
 def size_bytes(path: Path) -> int:
     """What the segment takes on disk."""
     total = 0
     for file in files_of(path):
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             total += file.stat().st_size
     return total
 
 
-def create(path: Path, header: SegmentHeader) -> sqlite3.Connection:
-    """A new segment, durable with its directory entry. Raises sqlite3.Error and OSError; then no file is left behind, if possible."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS)
-    try:
-        connection.execute("PRAGMA page_size = 8192")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.executescript(f"BEGIN; {_SCHEMA}")
-        connection.execute("INSERT INTO segment VALUES (?)", (msgspec.json.encode(header),))
-        connection.execute("COMMIT")
-        sync_folder(path.parent)
-    except (sqlite3.Error, OSError):
-        with contextlib.suppress(sqlite3.Error):
-            connection.close()
-        for file in files_of(path):
-            with contextlib.suppress(OSError):
-                file.unlink()
-        raise
-    return connection
-
-
-def open_written(path: Path) -> sqlite3.Connection:
-    """An existing segment for its writer."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS)
-    connection.execute("PRAGMA synchronous = FULL")
-    return connection
-
-
-def open_read(path: Path) -> sqlite3.Connection:
-    """An existing segment for a reader: never made, never written (but a dead writer's journal is recovered)."""
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=rw",
-        uri=True,
-        isolation_level=None,
-        check_same_thread=False,
-        timeout=BUSY_SECONDS,
-    )
-    connection.execute("PRAGMA query_only = ON")
-    return connection
-
-
-def header_of(connection: sqlite3.Connection) -> SegmentHeader | None:
-    """None when the segment was never completed: it holds nothing then. Raises LogCorruptError."""
-    try:
-        row = connection.execute("SELECT header FROM segment").fetchone()
-    except sqlite3.OperationalError as error:
-        if "no such table" in str(error):
-            return None
-        raise
-    if row is None:
-        return None
-    try:
-        return msgspec.json.decode(row[0], type=SegmentHeader)
-    except (msgspec.DecodeError, TypeError) as error:
-        raise LogCorruptError(f"the segment's header cannot be read: {error}") from None
-
-
-def insert(connection: sqlite3.Connection, first: int, following: int, packed: Packed) -> None:
-    """One durable commit. Raises sqlite3.Error: then the segment is dead."""
-    connection.execute(
-        "INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?)",
-        (first, following, packed.header, packed.header_sum, packed.body, packed.sum),
-    )
-
-
-def last(connection: sqlite3.Connection, end: int | None) -> Row | None:
-    """The last chunk before `end`. Raises what DAMAGE lists."""
-    row = connection.execute(f"{_ROWS} WHERE next <= ? ORDER BY first DESC LIMIT 1", (_bound(end),)).fetchone()
-    return None if row is None else _row(row)
-
-
-def last_next(connection: sqlite3.Connection, end: int | None) -> int | None:
-    """Where the last chunk before `end` ends, without reading it."""
-    sql = "SELECT next FROM chunk WHERE next <= ? ORDER BY first DESC LIMIT 1"
-    row = connection.execute(sql, (_bound(end),)).fetchone()
-    return None if row is None else int(row[0])
-
-
-def from_offset(connection: sqlite3.Connection, offset: int, end: int | None) -> Iterator[Row]:
-    """The chunks that hold `offset` or come after it, before `end`. Raises what DAMAGE lists on the way."""
-    start = connection.execute("SELECT max(first) FROM chunk WHERE first <= ?", (offset,)).fetchone()[0]
-    sql = f"{_ROWS} WHERE first >= ? AND next > ? AND next <= ? ORDER BY first"
-    for row in connection.execute(sql, (offset if start is None else start, offset, _bound(end))):
-        yield _row(row)
-
-
-def _bound(end: int | None) -> int:
-    return 2**63 - 1 if end is None else end
-
-
-def _row(row: tuple[int, int, bytes, int, bytes, int]) -> Row:
-    """Raises LogCorruptError when a damaged record has values of other types."""
-    first, following, header, header_sum, body, total = row
-    if tuple(map(type, row)) != (int, int, bytes, int, bytes, int):
-        raise LogCorruptError("the chunk's record has values of other types")
-    return Row(first, following, Packed(header, header_sum, body, total))
-
-
-def mark_end(path: Path, end: int) -> None:
-    """Note where a dead segment ends. Best effort: the disk may be what fails."""
-    with contextlib.suppress(OSError):
-        path.with_name(path.name + END_SUFFIX).write_text(str(end))
-
-
-def marked_end(path: Path) -> int | None:
-    try:
-        return int(path.with_name(path.name + END_SUFFIX).read_text())
-    except (OSError, ValueError):
-        return None
-
-
-def sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def make_durable(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk. Never for a database that is open."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_mark(path: Path, mark: Mark) -> None:
+    """Raises OSError; a mark that is not whole does not count."""
+    file = files_of(path)[-1]
+    content = msgspec.json.encode(mark)
+    file.write_bytes(b"%d %b" % (zlib.crc32(content), content))
+    make_durable(file)
+    make_durable(path.parent)
+
+
+def mark_of(path: Path) -> Mark | None:
+    try:
+        checksum, _, content = files_of(path)[-1].read_bytes().partition(b" ")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise LogUnavailableError(f"log: cannot read the mark of {path}: {error}") from error
+    return _checked(content, int(checksum) if checksum.isdigit() else None, Mark)
+
+
+class Segment:
+    """One segment, open. Raises LogCorruptError where its bytes are damaged and LogUnavailableError when it cannot be
+    used now. For one thread at a time."""
+
+    def __init__(self, path: Path, *, is_closed: bool = False) -> None:
+        """Raises FileNotFoundError. A closed segment that has no -wal (so nobody has it open otherwise) is read without
+        locks and without -shm: that works on a full disk too."""
+        self.path = path
+        self.start = int(path.name[:_DIGITS])
+        is_settled = is_closed and not files_of(path)[1].exists()
+        # Otherwise readers write too: -shm, and the -wal's content into the file when they are the last to close it.
+        address = f"file:{quote(str(path.absolute()))}?{'mode=ro&immutable=1' if is_settled else 'mode=rw'}"
+        try:
+            with _translated(path):
+                self._connection = sqlite3.connect(
+                    address, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS
+                )
+                self._connection.execute("PRAGMA cell_size_check = ON")
+        except LogUnavailableError:
+            if not path.exists():
+                raise FileNotFoundError(path) from None
+            raise
+
+    @classmethod
+    def create(cls, folder: Path, header: SegmentHeader) -> Segment:
+        """Make a segment, durable with its name, and open it for writing. After a failure the file may be there or not."""
+        path = path_of(folder, header.start)
+        with _translated(path):
+            _draft(folder / "draft", header).rename(path)
+            make_durable(folder)
+            segment = cls(path)
+            try:
+                segment.become_writable()
+                make_durable(folder)
+            except BaseException:
+                segment.close()
+                raise
+            return segment
+
+    @classmethod
+    def open(cls, path: Path, *, is_closed: bool) -> Self:
+        """Open for reading. Raises FileNotFoundError. `is_closed`: its writer will never write to it again.
+
+        Without a living writer SQLite recovers whatever was written to the -wal, durable or not (a kill between the
+        two), so this makes it durable before anyone sees it."""
+        segment = cls(path, is_closed=is_closed)
+        try:
+            with suppress(LogCorruptError):
+                segment.span_before(0)
+            with _translated(path), suppress(FileNotFoundError):
+                make_durable(files_of(path)[1])
+        except BaseException:
+            segment.close()
+            raise
+        return segment
+
+    def become_writable(self) -> None:
+        self._connection.execute("PRAGMA wal_autocheckpoint = 0")
+        self._connection.execute("PRAGMA synchronous = FULL")
+        # The first transaction makes the -wal, whose name must be durable before anything in it counts.
+        self._connection.execute(f"PRAGMA user_version = {FORMAT}")
+
+    def header(self) -> SegmentHeader | None:
+        """None when it is damaged. Raises ConfigError when a newer headrace wrote the segment."""
+        header = None
+        with suppress(LogCorruptError), _translated(self.path):
+            row = self._connection.execute("SELECT header, checksum FROM segment").fetchone()
+            header = None if row is None else _checked(row[0], row[1], SegmentHeader)
+        if header is not None and header.format > FORMAT:
+            raise ConfigError(f"log: {self.path} has format {header.format}; update headrace, this one reads {FORMAT}")
+        return header if header is not None and header.start == self.start else None
+
+    def insert(self, row: Row) -> None:
+        """Durable when it returns; after any error the segment is dead."""
+        with _translated(self.path):
+            self._connection.execute("INSERT INTO chunk VALUES (?, ?, ?)", row)
+
+    def checkpoint(self) -> None:
+        """Move what no reader holds back from the -wal into the file."""
+        with _translated(self.path):
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
+    def from_offset(self, offset: int) -> Row | None:
+        """The first chunk that starts at the offset or after it."""
+        return self._one(f"{_ROW} WHERE first >= ? ORDER BY first LIMIT 1", offset)
+
+    def before(self, offset: int) -> Row | None:
+        """The last chunk that starts before the offset."""
+        return self._one(f"{_ROW} WHERE first < ? ORDER BY first DESC LIMIT 1", offset)
+
+    def span_before(self, offset: int) -> tuple[int, int] | None:
+        """First and next of the last chunk that starts before the offset."""
+        row = self._one("SELECT first, next, x'' FROM chunk WHERE first < ? ORDER BY first DESC LIMIT 1", offset)
+        return None if row is None else (row.first, row.next)
+
+    def header_after(self, offset: int, limit: int = BEYOND) -> chunk.Header | None:
+        """The first readable chunk header from the offset on and before the limit; where damaged pages are in the
+        way, the least that can be reached from the other side."""
+        with suppress(LogCorruptError):
+            return next(self._headers(offset, limit, "ASC"), None)
+        found = None
+        with suppress(LogCorruptError):
+            for header in self._headers(offset, limit, "DESC"):
+                found = header
+        return found
+
+    def tail(self, limit: int = BEYOND) -> Tail:
+        """Where it ends before the limit; entries with damaged headers there count as UNKNOWN_SOURCE."""
+        header = self.header()
+        end, totals, unknown = self.start, header.totals if header else {}, 0
+        try:
+            for row in self._rows(self.start, limit, "DESC"):
+                end = max(end, row.next)
+                found = header_in(row)
+                if found is not None:
+                    totals = found.totals
+                    break
+                unknown += row.next - row.first
+        except LogCorruptError:
+            with suppress(LogCorruptError):
+                for found in self._headers(self.start, limit, "ASC"):
+                    totals = found.totals
+            return Tail(None, totals)
+        return Tail(end, chunk.added(totals, {UNKNOWN_SOURCE: Tally(unknown)} if unknown else {}))
+
+    def close(self) -> None:
+        """The last one to close a segment moves the -wal into the file; where that fails both stay as they are."""
+        with suppress(sqlite3.Error):
+            self._connection.close()
+
+    def _one(self, sql: str, offset: int) -> Row | None:
+        with _translated(self.path):
+            row = self._connection.execute(sql, (offset,)).fetchone()
+        return None if row is None else self._plausible(row)
+
+    def _rows(self, offset: int, limit: int, order: str) -> Iterator[Row]:
+        sql = f"{_ROW} WHERE first >= ? AND first < ? ORDER BY first {order}"
+        with _translated(self.path):
+            for row in self._connection.execute(sql, (offset, limit)):
+                yield self._plausible(row)
+
+    def _headers(self, offset: int, limit: int, order: str) -> Iterator[chunk.Header]:
+        return (header for row in self._rows(offset, limit, order) if (header := header_in(row)) is not None)
+
+    def _plausible(self, row: tuple[object, object, object]) -> Row:
+        # Damage can change the type of a value.
+        first, after, content = row
+        if isinstance(first, int) and isinstance(after, int) and isinstance(content, bytes) and first < after:
+            return Row(first, after, content)
+        raise LogCorruptError(f"log: {self.path}: the row of offset {first!r} is damaged")
+
+
+def header_in(row: Row) -> chunk.Header | None:
+    """None when it is damaged or not that of the row's offsets."""
+    with suppress(LogCorruptError):
+        header = chunk.header_of(row.content)
+        return header if (header.first, header.next) == (row.first, row.next) else None
+    return None
+
+
+def _draft(draft: Path, header: SegmentHeader) -> Path:
+    """A whole segment under a name that does not count, durable. Only the writer of the partition makes one."""
+    _remove_draft(draft)
+    try:
+        connection = sqlite3.connect(draft, isolation_level=None)
+        try:
+            connection.executescript(
+                f"PRAGMA page_size = {_PAGE_BYTES}; PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF; {_TABLES}"
+            )
+            encoded = msgspec.json.encode(header)
+            connection.execute("INSERT INTO segment VALUES (?, ?)", (encoded, zlib.crc32(encoded)))
+            connection.execute("PRAGMA journal_mode = WAL")
+        finally:
+            connection.close()
+        make_durable(draft)
+    except BaseException:
+        # On a full disk readers need the little room that it takes.
+        _remove_draft(draft)
+        raise
+    return draft
+
+
+def _remove_draft(draft: Path) -> None:
+    for file in (*files_of(draft), draft.with_name(draft.name + "-journal")):
+        file.unlink(missing_ok=True)
+
+
+def _checked(content: object, checksum: object, kind: type[_Stored]) -> _Stored | None:
+    if isinstance(content, bytes) and zlib.crc32(content) == checksum:
+        with suppress(msgspec.DecodeError):
+            return msgspec.json.decode(content, type=kind)
+    return None
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """SQLite's and the system's errors as ours: what is damaged, and what may go better next time."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        # Errors of the sqlite3 module itself have no code: a text that is not UTF-8, for example.
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+        if code & 0xFF in _DAMAGE:
+            raise LogCorruptError(f"log: {path}: {error}") from error
+        raise LogUnavailableError(f"log: {path}: {error}") from error
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise LogUnavailableError(f"log: {path}: {error}") from error

@@ -1,27 +1,28 @@
 """The embedded log: a folder a partition, a SQLite file a segment, a row a group commit.
 
-WAL with synchronous=FULL: a commit returns when it is synced, and readers in other processes see only what is. After
-a failed append the segment is dead: nothing is retried in it, the next append opens a new one (see _segment.py for
-how the failed chunk stays invisible). Offsets of a failed chunk are never used again.
+WAL with synchronous=FULL: an append returns when it is synced, and readers in other processes see only what is. After
+a failed append the segment is dead: nothing is tried again in it, the next append opens a new one (_segment.py says
+how the failed chunk stays invisible). Every start of a writer opens a new segment too, with its first append: where
+the last one was not closed in good order, its end may have been lost with a torn -wal, so the new one starts far
+enough beyond that no offset can be used twice, and a reader that was further on finds out.
 """
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import logging
 import os
-import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from headrace.config import LogConfig
-from headrace.errors import ConfigError, FolderInUseError, LogUnavailableError
+from headrace.errors import ConfigError, FolderInUseError, HeadraceError, LogUnavailableError
 from headrace.log import _segment, chunk
-from headrace.log._segment import SegmentHeader
+from headrace.log._segment import BEYOND, Mark, Row, Segment, SegmentHeader
 from headrace.log._sqlite_reader import SqliteReader
 from headrace.log.base import Tally
 
@@ -29,8 +30,11 @@ logger = logging.getLogger(__name__)
 
 INCARNATION: Final = "incarnation"
 WRITER_LOCK: Final = "writer.lock"
-UNREADABLE_SPAN: Final = 1_000_000_000_000
-"""How far the next segment starts beyond one whose end cannot be read: more than a segment can hold."""
+LEAP: Final = 1_000_000_000
+"""How far offsets go on after a segment that was not closed: more than one can hold."""
+CHECKPOINT_BYTES: Final = 4_000_000
+
+_never_closed: Final[list[Segment]] = []
 
 
 class SqliteLog:
@@ -47,7 +51,7 @@ class SqliteLog:
         return sorted(int(entry.name) for entry in self._folder.iterdir() if entry.is_dir() and entry.name.isdigit())
 
     def writer(self, partition: int) -> SqliteWriter:
-        """Raises FolderInUseError and LogUnavailableError."""
+        """Raises FolderInUseError, LogUnavailableError, and ConfigError for segments of another log."""
         return SqliteWriter(self._place(partition), partition, self.incarnation(), self._config, self._now)
 
     def reader(self, partition: int) -> SqliteReader:
@@ -58,25 +62,25 @@ class SqliteLog:
         """The identity of this very log, made at first use; the first of several processes decides it."""
         file = self._folder / INCARNATION
         try:
-            return file.read_text().strip()
-        except FileNotFoundError:
-            pass
-        try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            draft = self._folder / f".{INCARNATION}-{uuid.uuid4().hex}"
-            with draft.open("x") as written:
-                written.write(uuid.uuid4().hex)
-                written.flush()
-                os.fsync(written.fileno())
-            with contextlib.suppress(FileExistsError):
-                os.link(draft, file)
-            draft.unlink()
-            _segment.sync_folder(self._folder)
+            if not file.exists():
+                self._make_incarnation(file)
             return file.read_text().strip()
         except OSError as error:
             raise ConfigError(
                 f"log: cannot make {self._folder}: {error.strerror}; make room or give --data another folder"
-            ) from None
+            ) from error
+
+    def _make_incarnation(self, file: Path) -> None:
+        if any(_segment.starts_in(self._place(partition)) for partition in self.partitions()) and not file.exists():
+            raise ConfigError(f"log: {self._folder} has segments, but no {file.name}; bring the file back")
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = self._folder / f".{INCARNATION}-{uuid.uuid4().hex}"
+        draft.write_text(uuid.uuid4().hex)
+        _segment.make_durable(draft)
+        with suppress(FileExistsError):
+            os.link(draft, file)
+        draft.unlink()
+        _segment.make_durable(self._folder)
 
     def _place(self, partition: int) -> Path:
         return self._folder / str(partition)
@@ -90,127 +94,167 @@ class SqliteWriter:
     ) -> None:
         self.partition = partition
         self.incarnation = incarnation
+        self.next = 0
+        self.totals: Mapping[str, Tally] = {}
         self._folder = folder
         self._config = config
         self._now = now
-        self._packer = chunk.Packer()
-        self._connection: sqlite3.Connection | None = None
-        """The segment being written; None when it is dead or not there yet."""
-        self._dead: sqlite3.Connection | None = None
-        self._start = 0
+        self._segment: Segment | None = None
+        """The one that is written; None before the first append and when it is dead."""
+        self._dead: list[Segment] = []
         self._created_at = 0.0
-        self._written_bytes = 0
-        self.next = 0
-        self._end = 0
-        """Where the last durable chunk ends; `next` is beyond it after a failure."""
-        self.totals: Mapping[str, Tally] = {}
+        self._segment_bytes = 0
+        self._unchecked_bytes = 0
+        self._previous: tuple[int | None, int | None] = (None, None)
+        """Start and end of the segment before the one that will be opened next."""
+        self._lock: int | None = _locked(folder, partition)
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(folder / WRITER_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise LogUnavailableError(f"log: cannot open {folder}: {error.strerror}") from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._lock)
-            raise FolderInUseError(
-                f"log: another process writes partition {partition} in {folder}; stop it first"
-            ) from None
-        self._resume()
+            self._resume()
+        except BaseException:
+            self.close()
+            raise
 
     def append(self, lines: Sequence[bytes], tally: Mapping[str, Tally]) -> int:
-        first = self.next
-        following = first + len(lines)
         totals = chunk.added(self.totals, tally)
-        packed = self._packer.pack(first, lines, tally, totals)
+        segment = self._segment
+        if segment is None or self._is_full():
+            segment = self._open_next()
+        first = self.next
+        row = Row(first, first + len(lines), chunk.encode(first, lines, tally, totals))
         try:
-            if self._connection is None or self._is_full():
-                self._open_next()
-            if self._connection is not None:
-                _segment.insert(self._connection, first, following, packed)
-        except (sqlite3.Error, OSError) as error:
-            self._bury(following)
-            raise LogUnavailableError(
-                f"log: cannot store in {self._folder}: {error}; make room or mend the disk"
-            ) from None
-        self.next = self._end = following
+            segment.insert(row)
+        except BaseException as error:
+            self._bury(segment, row.next)
+            if isinstance(error, (HeadraceError, MemoryError)):
+                raise self._unavailable(error) from error
+            raise
+        self.next = row.next
         self.totals = totals
-        self._written_bytes += len(packed.header) + len(packed.body)
+        self._segment_bytes += len(row.content)
+        self._unchecked_bytes += len(row.content)
+        if self._unchecked_bytes >= CHECKPOINT_BYTES:
+            self._checkpoint(segment)
         return first
 
     def close(self) -> None:
-        for connection in (self._connection, self._dead):
-            if connection is not None:
-                with contextlib.suppress(sqlite3.Error):
-                    connection.close()
-        self._connection = self._dead = None
-        os.close(self._lock)
+        if self._segment is not None:
+            try:
+                _segment.write_mark(self._segment.path, Mark(self.next, self.next, dict(self.totals)))
+            except OSError as error:
+                logger.warning("log: cannot mark the end of %s: %s; offsets will leap", self._segment.path, error)
+            self._segment.close()
+        for segment in self._dead:
+            segment.close()
+        self._segment, self._dead = None, []
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def _is_full(self) -> bool:
-        return (
-            self._written_bytes >= self._config.segment_bytes
-            or self._now() - self._created_at >= self._config.segment_seconds
-        ) and self._end > self._start
+        return self._segment_bytes >= self._config.segment_bytes or (
+            self._now() - self._created_at >= self._config.segment_seconds and self._segment_bytes > 0
+        )
 
-    def _bury(self, following: int) -> None:
-        """The segment is dead; the offsets of the failed chunk are spent."""
-        if self._connection is not None:
-            _segment.mark_end(_segment.path_of(self._folder, self._start), self._end)
-            if self._dead is not None:
-                with contextlib.suppress(sqlite3.Error):
-                    self._dead.close()
-            # Kept open until the next segment is there: as long as this process holds it, no reader recovers the failed chunk.
-            self._dead, self._connection = self._connection, None
-            self.next = following
-
-    def _open_next(self) -> None:
-        """Raises sqlite3.Error and OSError; the writer may be asked again."""
+    def _open_next(self) -> Segment:
+        """Raises LogUnavailableError; the writer may be asked again."""
+        old = self._segment
+        start, end = (old.start, self.next) if old is not None else self._previous
         created_at = self._now()
         header = SegmentHeader(
-            _segment.FORMAT, self.incarnation, self.partition, self.next, self._end, dict(self.totals), created_at
+            _segment.FORMAT, self.incarnation, self.partition, self.next, created_at, dict(self.totals), start, end
         )
-        path = _segment.path_of(self._folder, self.next)
-        connection = _segment.create(path, header)
-        for old in (self._connection, self._dead):
-            if old is not None:
-                with contextlib.suppress(sqlite3.Error):
-                    old.close()
-        self._connection, self._dead = connection, None
-        self._start, self._created_at, self._written_bytes = self.next, created_at, 0
+        try:
+            segment = Segment.create(self._folder, header)
+        except (HeadraceError, OSError) as error:
+            self._discard(_segment.path_of(self._folder, self.next))
+            raise self._unavailable(error) from error
+        for closed in (*self._dead, *([old] if old is not None else [])):
+            closed.close()
+        self._dead = []
+        self._segment, self._created_at = segment, created_at
+        self._segment_bytes = self._unchecked_bytes = 0
+        return segment
+
+    def _discard(self, path: Path) -> None:
+        """What is left of a segment that could not be opened. Readers may know its name already: it is used up."""
+        if not path.exists():
+            return
+        if self._segment is not None:
+            self._retire(self._segment)
+        try:
+            for file in _segment.files_of(path):
+                file.unlink(missing_ok=True)
+        except OSError:
+            self._previous = (self.next, self.next)
+        self.next += 1
+
+    def _retire(self, segment: Segment) -> None:
+        """Nothing more is written to it; it stays open until another is."""
+        self._dead.append(segment)
+        self._previous = (segment.start, self.next)
+        self._segment = None
+
+    def _bury(self, segment: Segment, following: int) -> None:
+        """The segment is dead; the offsets of the failed chunk are spent."""
+        with suppress(OSError):
+            _segment.write_mark(segment.path, Mark(self.next, following, dict(self.totals)))
+        self._retire(segment)
+        self.next = following
+
+    def _checkpoint(self, segment: Segment) -> None:
+        self._unchecked_bytes = 0
+        try:
+            segment.checkpoint()
+        except HeadraceError as error:
+            logger.error("%s; a new segment follows it", error)  # noqa: TRY400 - the text says all
+            self._retire(segment)
+            self._dead.remove(segment)
+            _never_closed.append(segment)
 
     def _resume(self) -> None:
-        """Go on after the last durable chunk: in its segment, or in a new one when that is marked dead or damaged."""
-        for start in reversed(_segment.starts(self._folder)):
-            path = _segment.path_of(self._folder, start)
-            try:
-                if self._resume_in(path, start):
-                    return
-            except _segment.DAMAGE as error:
-                logger.error("log: the end of %s cannot be read (%s); a new segment follows it", path, error)  # noqa: TRY400 - the text says all
-                self._end = self.next = start + UNREADABLE_SPAN
-                self.totals = SqliteReader.salvaged_totals(path)
-                return
-            for file in _segment.files_of(path):  # never completed: nothing was stored in it
-                file.unlink(missing_ok=True)
-
-    def _resume_in(self, path: Path, start: int) -> bool:
-        connection = _segment.open_written(path)
-        header = _segment.header_of(connection)
-        if header is None:
-            connection.close()
-            return False
-        if header.incarnation != self.incarnation:
-            connection.close()
-            raise ConfigError(f"log: {path} belongs to another log ({header.incarnation}); take it out of the folder")
-        end = _segment.marked_end(path)
-        row = _segment.last(connection, end)
-        self.totals = header.totals if row is None else row.checked().totals
-        self._start, self._end = start, start if row is None else row.next
-        self.next = self._end
-        if end is None:
-            self._connection, self._created_at = connection, header.created_at
-            self._written_bytes = _segment.size_bytes(path)
+        """Find the end of what an earlier writer left."""
+        starts = _segment.starts_in(self._folder)
+        if not starts:
+            return
+        start = starts[-1]
+        mark = _segment.mark_of(_segment.path_of(self._folder, start))
+        segment = Segment.open(_segment.path_of(self._folder, start), is_closed=mark is not None)
+        try:
+            header = segment.header()
+            tail = segment.tail(mark.end if mark else BEYOND)
+        finally:
+            segment.close()
+        if header is not None and header.incarnation != self.incarnation:
+            raise ConfigError(f"log: {segment.path} belongs to another log ({header.incarnation}); take it away")
+        end: int | None
+        if mark is not None:
+            self.totals, end, following = mark.totals, mark.end, mark.next
         else:
-            self.next = max(self._end, _segment.last_next(connection, None) or 0) + 1
-            connection.close()
-        return True
+            self.totals, end = tail.totals, tail.end
+            following = (start if end is None else end) + LEAP
+            if end is None:
+                logger.error("log: the end of %s cannot be read; a new segment follows it", segment.path)
+        self._previous = (start, end)
+        self.next = max(following, start + 1)
+
+    def _unavailable(self, error: BaseException) -> LogUnavailableError:
+        return LogUnavailableError(f"log: cannot store in {self._folder}: {error}; make room or mend the disk")
+
+
+def _locked(folder: Path, partition: int) -> int:
+    """The descriptor that holds the partition for one writer."""
+    try:
+        if not folder.is_dir():
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _segment.make_durable(folder.parent)
+        lock = os.open(folder / WRITER_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise LogUnavailableError(f"log: cannot open {folder}: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise FolderInUseError(
+            f"log: another process writes partition {partition} in {folder}; stop it first"
+        ) from None
+    return lock
