@@ -40,6 +40,7 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     header_timeout_seconds: Annotated[float, _help("How long a client may take to send a request's headers.", gt=0)] = (
         30.0
     )
+    keep_alive_seconds: Annotated[int, _help("How long a connection without requests stays open.", ge=1)] = 75
     body_timeout_seconds: Annotated[float, _help("How long a client may take to send a request's body.", gt=0)] = 30.0
     max_connections: Annotated[int, _help("Open connections; more get 503.", ge=1)] = 10_000
     events_per_second_per_source: Annotated[

@@ -121,6 +121,24 @@ def test_a_connection_in_use_outlives_the_header_timeout(serving: Server) -> Non
             time.sleep(0.4)
 
 
+def test_a_blank_line_after_an_answer_and_endless_trailers_close_the_connection(tmp_path: Path) -> None:
+    settings = {"HEADRACE_COLLECTOR_KEEP_ALIVE_SECONDS": "1", "HEADRACE_COLLECTOR_HEADER_TIMEOUT_SECONDS": "1"}
+    with Server(tmp_path / "data", settings) as server, connected(server) as blank, connected(server) as trailing:
+        blank.sendall(b"GET /v1/health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert blank.recv(65_536).startswith(b"HTTP/1.1 200")
+        blank.sendall(b"\r\n")
+        assert closed_by_the_server(blank)
+        head = b"POST /v1/track HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
+        try:
+            trailing.sendall(head)
+            for number in range(50):
+                trailing.sendall(b"X-Trailer-%d: " % number + b"x" * 10_000 + b"\r\n")
+            ended = closed_by_the_server(trailing)
+        except ConnectionError:
+            ended = True
+        assert ended
+
+
 def test_a_second_server_on_the_same_folder_is_refused(serving: Server) -> None:
     ports = ("--collector", f"127.0.0.1:{free_port()}", "--console", f"127.0.0.1:{free_port()}")
     refused = commanded(serving, "serve", *ports)

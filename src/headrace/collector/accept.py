@@ -21,6 +21,12 @@ from headrace.sources.base import Draft, SourceKind
 
 MESSAGE_ID_CHARACTERS: Final = 100
 RAW_KEPT: Final = 32 * 1024
+REQUEST_BYTES: Final = 8 * incoming.BATCH_BYTES
+"""What a request's events may come to in the log: a batch's context is repeated in each of them."""
+_TOO_LARGE_TOGETHER: Final = (
+    "with the batch's context in each of them the events are too large together; send smaller batches"
+)
+_KEYS: Final = re.compile(r"hr_[A-Za-z0-9]{18}(?=[A-Za-z0-9]{4})")
 
 WARNINGS: Final = {
     "id_number": "an id was a number; it is stored as text",
@@ -119,18 +125,23 @@ def _judged(
     lines: list[bytes] = []
     refusals: list[Refusal] = []
     events: list[Event] = []
+    size_bytes = 0
     judge = _Judge(source, received_at, origin, body)
     for index, raw in enumerate(raws):
         sent = None
         try:
             sent = incoming.incoming(raw)
             event = judge.event(sent, event_type)
+            line = encode(event)
+            size_bytes += len(line)
+            if size_bytes > REQUEST_BYTES:
+                raise RequestError("event_too_large", _TOO_LARGE_TOGETHER)  # noqa: TRY301 - refused like any other event
         except RequestError as error:
             message_id = _text(sent.messageId or sent.message_id) if sent else None
             refusals.append(Refusal(index, message_id, error.code, error.reason))
             lines.append(encode(_rejected(raw, error, source.slug, received_at, message_id)))
         else:
-            lines.append(encode(event))
+            lines.append(line)
             if dry:
                 events.append(event)
     return Acceptance(lines, len(lines) - len(refusals), refusals, events if dry else None)
@@ -145,15 +156,27 @@ class _Judge:
         self.clock_skew = source.settings.clock_skew
         self.received_at = received_at
         self.origin = origin
-        self.context = _object(body.context, "bad_request", "the batch's context") if len(body.context) else None
-        self.integrations = (
-            _object(body.integrations, "bad_request", "the batch's integrations") if len(body.integrations) else None
-        )
+        self.refusal: RequestError | None = None
+        """Why no event of the batch can be accepted."""
+        self.context = self._shared(body.context, "the batch's context")
+        self.integrations = self._shared(body.integrations, "the batch's integrations")
         self.sent_at = _text(body.sentAt) or _text(body.sent_at)
         self._parsed_sent_at: tuple[str, datetime | None] = ("", None)
 
+    def _shared(self, raw: msgspec.Raw, name: str) -> msgspec.Raw | None:
+        if not len(raw):
+            return None
+        try:
+            shared = _object(raw, "bad_request", name)
+        except RequestError as error:
+            self.refusal = error
+            return None
+        return None if shared == EMPTY_OBJECT else shared
+
     def event(self, sent: Incoming, event_type: str | None) -> Event:
         """Raises RequestError with the protocol's code. The warmest place of the collector, hence flat."""
+        if self.refusal is not None:
+            raise self.refusal
         warnings: list[str] = []
         kind = event_type or _type_of(sent)
         timestamp = sent.timestamp
@@ -185,6 +208,8 @@ class _Judge:
         moment, warning = clock.event_time(self.received_at, original, self._moment(sent_at), self.clock_skew)
         if warning:
             warnings.append(warning)
+        if len(context) + len(integrations) > incoming.EVENT_BYTES:
+            raise RequestError("event_too_large", "with the batch's context the event has more than 32 KB")
         return Event(
             self.slug, cast("EventType", kind), _message_id(message_id, warnings), self.received_at, moment, name, title, user_id,
             anonymous_id, group_id, previous_id, original, sent_at, properties, context, integrations, tuple(warnings),
@@ -289,17 +314,20 @@ def _id(value: Id, other: Id, warnings: list[str]) -> str | None:
     if value is None:
         if other is None:
             return None
-        value = other
+        return _id(other, None, warnings)
     if type(value) is not str:
         warnings.append("id_number")
         return str(value)
     if "\x00" in value:
         value = value.replace("\x00", "")
-    return value if value and not value.isspace() else None
+    return value if value and not value.isspace() else _id(other, None, warnings)
 
 
-def _text(value: Id) -> str | None:
-    return None if value is None or value == "" else str(value)
+def _text(value: Any) -> str | None:
+    """Text or a number as text; anything else counts as absent."""
+    if type(value) is str:
+        return value or None
+    return str(value) if type(value) in (int, float) else None
 
 
 def _timestamp(sent: Incoming, warnings: list[str]) -> str | None:
@@ -356,4 +384,6 @@ def _rejected(
     raw: bytes | msgspec.Raw, error: RequestError, slug: str, received_at: datetime, message_id: str | None
 ) -> RejectedEvent:
     text = bytes(raw)[:RAW_KEPT].decode("utf-8", "replace")
+    if "hr_" in text:  # write keys are never stored
+        text = _KEYS.sub("hr_***", text)
     return RejectedEvent(slug, "collector", error.code, error.reason, text, received_at, message_id)

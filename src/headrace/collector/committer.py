@@ -12,6 +12,9 @@ from headrace.log.base import LogWriter, Tally
 
 logger = logging.getLogger(__name__)
 
+GROUP_BYTES = 16_000_000
+"""What one commit takes at the most, however much has been staged meanwhile: far below what a chunk of the log can hold."""
+
 Ended = Callable[[LogUnavailableError | None], None]
 """Called once with None when the lines are durable, or with why they are not."""
 
@@ -128,12 +131,18 @@ class Committer:
             self._timer = None
         if self._underway is not None or not self._staged:
             return
-        group, self._staged = self._staged, []
-        self._underway_bytes, self._staged_bytes = self._staged_bytes, 0
-        lines = [line for staged in group for line in staged.lines]
-        self._underway = self._loop.run_in_executor(self._thread, self._append, lines, _summed(group))
-        self._underway.add_done_callback(lambda underway: self._end(underway, group))
+        group, self._staged = _split(self._staged)
+        self._underway_bytes = sum(staged.size_bytes for staged in group)
+        self._staged_bytes -= self._underway_bytes
         self._waiting_group = group
+        lines = [line for staged in group for line in staged.lines]
+        try:
+            self._underway = self._loop.run_in_executor(self._thread, self._append, lines, _summed(group))
+        except RuntimeError as error:  # no thread can be started now
+            failed: asyncio.Future[None] = self._loop.create_future()
+            failed.set_exception(LogUnavailableError(f"log: cannot store: {error}"))
+            self._underway = failed
+        self._underway.add_done_callback(lambda underway: self._end(underway, group))
 
     def _append(self, lines: Sequence[bytes], tally: Mapping[str, Tally]) -> None:
         self._writer.append(lines, tally)
@@ -191,6 +200,16 @@ class Committer:
             if timer is not None:
                 timer.cancel()
         self._thread.shutdown()
+
+
+def _split(staged: list[_Staged]) -> tuple[list[_Staged], list[_Staged]]:
+    """The next group, at least one request and then as many as fit GROUP_BYTES, and the rest."""
+    size_bytes = 0
+    for place, one in enumerate(staged):
+        size_bytes += one.size_bytes
+        if place and size_bytes > GROUP_BYTES:
+            return staged[:place], staged[place:]
+    return staged, []
 
 
 def _summed(group: Sequence[_Staged]) -> dict[str, Tally]:

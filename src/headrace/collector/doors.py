@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from headrace.errors import RequestError
+from headrace.errors import RequestError, RetryableError
 from headrace.sources import base
 from headrace.sources.base import SourceKind
 from headrace.workspace.keys import KeyRing
@@ -50,7 +50,8 @@ class Doors:
         self._revision = revision
 
     def open(self, key: str | None) -> SourceKind:
-        """The source of this key. Raises RequestError 401 `invalid_write_key` or 404 `source_disabled`."""
+        """The source of this key. Raises RequestError 401 `invalid_write_key` or 404 `source_disabled`,
+        and RetryableError for a source that this server cannot set up."""
         ring, kinds, opened = self._view
         if key in opened:
             return opened[key]
@@ -65,9 +66,10 @@ class Doors:
                 "source_disabled", f"the source {source.slug} is disabled; `headrace source enable` opens it", 404
             )
         kind = kinds.get(source.slug)
-        if kind is None:
-            raise RequestError(
-                "source_disabled", f"the source {source.slug} has no usable kind or settings on this server", 404
+        if kind is None:  # our own trouble: the client shall keep its events
+            raise RetryableError(
+                f"collector: the source {source.slug} has a kind or settings that this server cannot use; see its log",
+                30,
             )
         if key:
             opened[key] = kind

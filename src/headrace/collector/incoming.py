@@ -18,7 +18,7 @@ DEPTH: Final = 100
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _ABSENT: Final = msgspec.Raw()
-_STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z)', re.DOTALL)
 
 Id = str | int | float | None
 
@@ -53,20 +53,24 @@ class Incoming(msgspec.Struct, gc=False):
     integrations: msgspec.Raw = _ABSENT
 
 
-class Body(msgspec.Struct):
-    """The object around a batch, or a single event's own key."""
+class Body(msgspec.Struct, gc=False):
+    """The object around a batch. What cannot be used of it (a key or time that is no text) counts as absent."""
 
     batch: list[msgspec.Raw] | None = None
-    writeKey: str | None = None  # noqa: N815
-    write_key: str | None = None
-    sentAt: Id = None  # noqa: N815
-    sent_at: Id = None
+    writeKey: Any = None  # noqa: N815
+    write_key: Any = None
+    sentAt: Any = None  # noqa: N815
+    sent_at: Any = None
     context: msgspec.Raw = _ABSENT
     integrations: msgspec.Raw = _ABSENT
 
     @property
     def key(self) -> str | None:
-        return self.writeKey or self.write_key
+        return _text_of(self.writeKey) or _text_of(self.write_key)
+
+
+def _text_of(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 class _Key(msgspec.Struct):
@@ -135,6 +139,9 @@ def _tolerant(body: bytes, error: Exception) -> Body:
         # Bytes that are no UTF-8 become half surrogate pairs, which the strict parser refuses in their own event.
         tree = json.loads(body.decode("utf-8", "surrogateescape"))
         events = tree.pop("batch")
+        for shared in ("context", "integrations"):
+            if shared in tree:
+                tree[shared] = msgspec.Raw(json.dumps(tree[shared]).encode())
         found = msgspec.convert(tree, Body, strict=False)
         found.batch = [msgspec.Raw(json.dumps(event).encode()) for event in events]
     except (ValueError, RecursionError, KeyError, AttributeError, TypeError):

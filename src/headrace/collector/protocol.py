@@ -37,7 +37,6 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        self.idle_since = None
         if self.headers_since is not None:
             self.header_bytes += len(data)
             if self.header_bytes > HEADER_BYTES + len(data):
@@ -46,8 +45,18 @@ class BoundedProtocol(HttpToolsProtocol):
         super().data_received(data)
 
     def on_message_begin(self) -> None:
+        self.idle_since = None
         self.headers_since = self.loop.time()
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.headers_since is not None:
+            super().on_header(name, value)
+            return
+        # A trailer of a chunked body: no client of ours sends any, and they must not pass for headers.
+        self.header_bytes += len(name) + len(value)
+        if self.header_bytes > HEADER_BYTES:
+            self.transport.close()
 
     def on_headers_complete(self) -> None:
         self.headers_since = None
@@ -99,7 +108,7 @@ class _ShortCycle:
         self.path = path
         self.query = query
         self.keep_alive = keep_alive
-        self.body = b""
+        self.body = bytearray()
         self.timer: asyncio.TimerHandle | None = None
 
 
@@ -113,6 +122,7 @@ class CollectorProtocol(BoundedProtocol):
 
     def on_message_begin(self) -> None:
         """Only what `on_headers_complete` needs; uvicorn's own state is made where it is asked for, in `_prepare`."""
+        self.idle_since = None
         self.headers_since = self.loop.time()
         self.url = b""
         self.headers = []
@@ -158,7 +168,7 @@ class CollectorProtocol(BoundedProtocol):
         if short is None:
             super().on_body(body)
             return
-        short.body = short.body + body if short.body else body
+        short.body += body
         if len(short.body) > incoming.BATCH_BYTES:
             self._take_long_way(short)
 
@@ -172,7 +182,7 @@ class CollectorProtocol(BoundedProtocol):
             short.timer.cancel()
         head = Head(dict(self.headers), short.query, self.client)
         try:
-            self.app.quick(short.path, head, short.body, lambda answer: self._answer(short, answer))
+            self.app.quick(short.path, head, bytes(short.body), lambda answer: self._answer(short, answer))
         except Exception:
             logger.exception("collector: a request failed")
             self._answer(short, problem(500, "internal", "the server failed; its log says why"))
@@ -191,7 +201,8 @@ class CollectorProtocol(BoundedProtocol):
         self._set_cycle(None)
         self._prepare()
         super().on_headers_complete()
-        super().on_body(short.body)
+        self.cycle.keep_alive = self.cycle.keep_alive and short.keep_alive  # false when the server is shutting down
+        super().on_body(bytes(short.body))
 
     def _answer(self, short: _ShortCycle, answer: Answer) -> None:
         short.response_complete = True

@@ -56,7 +56,7 @@ async def serve(writer: LogWriter, workspace: Workspace, config: Config, listeni
             date_header=False,
             proxy_headers=False,
             limit_concurrency=config.collector.max_connections,
-            timeout_keep_alive=75,
+            timeout_keep_alive=config.collector.keep_alive_seconds,
             timeout_graceful_shutdown=DRAIN_SECONDS,
             backlog=4_096,
         )

@@ -52,6 +52,10 @@ class Decision(NamedTuple):
 DROPPED: Final = Decision(ACCEPTED)
 
 
+_LATE: Final = 408
+"""Not the client's last word: it sends again, so nothing of it is stored."""
+
+
 class Collector:
     """The app. `now` gives the time of receipt in UTC."""
 
@@ -97,6 +101,8 @@ class Collector:
             decision = self._decide(route, head, self._by_head(head), body) if route.kind != "drop" else DROPPED
         except RequestError as error:
             decision = Decision(self._refusal(error))
+        except RetryableError as error:
+            decision = Decision(unavailable(error))
         answer, source, accepted = decision
         if source is None or accepted is None:
             self.metrics.requests[path, answer.status] += 1
@@ -165,7 +171,7 @@ class Collector:
     def _refused(self, route: Route, source: SourceKind | None, error: RequestError, body: bytes) -> Decision:
         """A request that is refused as a whole; of a known source its text is kept."""
         answer = self._refusal(error)
-        if source is None or error.code == "empty_batch" or route.kind == "validate":
+        if source is None or error.code == "empty_batch" or error.status == _LATE or route.kind == "validate":
             return Decision(answer)
         raw = error.raw if isinstance(error, _UnreadableError) else body
         return Decision(answer, source, accept.unreadable(raw, error, source, self._now()))
@@ -226,7 +232,7 @@ class Collector:
             async with asyncio.timeout_at(deadline or self._loop.time() + self._config.body_timeout_seconds):
                 part = await receive()
         except TimeoutError:
-            raise RequestError("bad_request", "the body did not arrive in time", 408) from None
+            raise RequestError("bad_request", "the body did not arrive in time", _LATE) from None
         if part["type"] == "http.disconnect":
             raise _GoneError
         return part
@@ -256,7 +262,7 @@ class Collector:
         return wait
 
     def _refusal(self, error: RequestError) -> Answer:
-        if self._config.compat_always_200:
+        if self._config.compat_always_200 and error.status != _LATE:
             return ACCEPTED
         return Answer(
             error.status, msgspec.json.encode({"success": False, "code": error.code, "message": error.reason})
@@ -267,7 +273,7 @@ class Collector:
         method = scope["method"]
         if method == "OPTIONS":
             return Answer(200, b"", PREFLIGHT)
-        if path in ROUTES or (path in PIXELS and method not in ("GET", "HEAD")):
+        if path in ROUTES or (path in PIXELS and method != "GET"):
             return problem(405, "bad_request", f"{path} takes {'POST' if path in ROUTES else 'GET'}")
         if method in ("GET", "HEAD"):
             if path in PIXELS:
@@ -286,7 +292,7 @@ class Collector:
         """Always the image: a broken picture in somebody's e-mail helps nobody. The event is durable before it all the same."""
         try:
             await self._collect_pixel(event_type, scope)
-        except (RequestError, LogUnavailableError) as error:
+        except (RequestError, RetryableError) as error:
             self.metrics.unknown[getattr(error, "code", "internal")] += 1
         return Answer(200, pixel.GIF, ((b"cache-control", b"no-store, private"),), b"image/gif")
 
@@ -305,8 +311,9 @@ class Collector:
         head = Head.of(scope)
         agent = head.headers.get(b"user-agent", b"").decode("latin-1")
         origin = Origin(self._address(head), direct=True, user_agent=agent or None)
-        if not self._wait_seconds(source, head, 1):
-            await self._store(source, accept.single(raw, event_type, source, self._now(), origin))
+        if self._wait_seconds(source, head, 1):
+            raise RequestError("too_many_requests", "too many events", 429)
+        await self._store(source, accept.single(raw, event_type, source, self._now(), origin))
 
     def _health(self) -> Answer:
         if self.committer.failed is None:
@@ -319,6 +326,8 @@ class Collector:
             self._open(key)
         except RequestError as error:
             return problem(error.status, error.code, error.reason)
+        except RetryableError as error:
+            return unavailable(error)
         headers = dict(scope["headers"])
         scheme = headers.get(b"x-forwarded-proto", scope["scheme"].encode()).decode("latin-1")
         host = headers.get(b"host", b"").decode("latin-1")
