@@ -13,7 +13,7 @@ import pytest
 
 from headrace.collector import accept
 from headrace.collector.accept import Origin
-from headrace.event import Event, RejectedEvent, decode_lines, join_lines
+from headrace.event import Event, RejectedEvent, decode_lines, encode, join_lines
 from headrace.sources import base
 
 NOW = datetime(2026, 11, 3, 12, 0, tzinfo=UTC)
@@ -138,6 +138,32 @@ def test_the_address_is_stored_as_the_source_is_set() -> None:
     both = accepted(sent, address="both")
     assert address == both.anonymous_id
     assert {"traits": {"email": address, "email_sha256": digest}} == msgspec.json.decode(both.context)
+
+
+def test_with_sha256_no_address_is_left_anywhere_in_the_event() -> None:
+    address = "Tom.W@Example.org"
+    digest = hashlib.sha256(b"tom.w@example.org").hexdigest()
+    events = [
+        opened(userId=address, messageId="m"),
+        opened(messageId="m", properties={**PROPERTIES, "anonymous_id": address, "to": [{"address": address}]}),
+        {
+            "type": "identify",
+            "userId": "u",
+            "messageId": "m",
+            "traits": {"email": address},
+            "context": {"traits": {"email": address}},
+        },
+        {"type": "identify", "anonymousId": address, "messageId": "m"},
+    ]
+    for event in events:
+        stored = encode(accepted(event, address="sha256")).decode()
+        assert address not in stored
+        assert digest in stored
+    unreadable = opened(userId="u", messageId="m", context={"traits": {"email": address}})
+    raw = json.dumps(unreadable).replace('"48213"', "1e400")
+    source = base.configured(KINDS[0], "selligent", {"address": "sha256"})
+    acceptance = accept.single(raw.encode(), None, source, NOW, Origin())
+    assert ["bad_request"] == [refusal.code for refusal in acceptance.refusals]
 
 
 def test_other_events_of_the_source_pass_without_warnings() -> None:

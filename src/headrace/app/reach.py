@@ -59,9 +59,9 @@ def _opened(config: Config) -> Iterator[tuple[list[LogReader], Any, Workspace]]:
 
     if not config.folder.is_dir():
         raise NotFoundError(f"data folder: there is no {config.folder}; give --data, or make it with `headrace serve`")
+    workspace = Workspace.open(config.folder, create=False)
     log = SqliteLog(config.folder / folder.LOG, config.log)
     readers: list[LogReader] = []
-    workspace = Workspace.open(config.folder)
     try:
         warehouse = DuckDB(config.folder / folder.WAREHOUSE, config.warehouse)
         try:

@@ -9,7 +9,7 @@ import typer
 
 from headrace.cli import options
 from headrace.cli.options import ConfigFile, Data, Json
-from headrace.cli.output import print_error, print_json, print_line, print_table
+from headrace.cli.output import plain, print_error, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from headrace.console.status import Status
@@ -74,7 +74,7 @@ def _print(found: Status) -> None:
     warehouse = found.warehouse
     print_line(f"\nserver: {'running' if found.running else 'not running'}")
     if warehouse.error:
-        print_line(f"warehouse: loading stands still: {warehouse.error}")
+        print_line(f"warehouse: loading stands still: {plain(warehouse.error)}")
     if warehouse.discards:
         print_line(f"warehouse: {warehouse.discards:,} values did not fit their columns; see headrace.discards")
     if found.totals["rejected"] or found.totals["refused"]:

@@ -6,12 +6,14 @@ Facts from Segment's pages of both sources and its e-mail spec (segment.com/docs
 from __future__ import annotations
 
 import hashlib
+import re
 import uuid
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal, cast
 
 import msgspec
 
+from headrace.errors import RequestError
 from headrace.sources.base import ClockSkew, Draft, SourceKind, SourceSettings
 
 EXPECTED: Final = ("email_id", "email_subject", "campaign_id", "campaign_name")
@@ -36,6 +38,8 @@ _MISPLACED_BY_EVENT: Final[Mapping[str, tuple[str, ...]]] = {
 _IDS: Final = ("email_id", "campaign_id", "link_id", "list_id", "message_id", "journey_id")
 _NAMESPACE: Final = uuid.UUID("4d5a1f0e-9d0b-5c53-8a43-6b1f6f0c2e91")
 
+_ADDRESS: Final = re.compile(r"\s*[^@\s]+@[^@\s]+\.[^@\s]+\s*")
+
 _object_decoder: Final = msgspec.json.Decoder(dict[str, Any])
 _encoder: Final = msgspec.json.Encoder()
 
@@ -54,8 +58,8 @@ class EmailSettings(SourceSettings, frozen=True, forbid_unknown_fields=True, kw_
     address: Annotated[
         Literal["raw", "sha256", "both"],
         msgspec.Meta(
-            description="How recipients' addresses are stored. raw: as sent. sha256: only their SHA-256 (trimmed, lower case), in "
-            "anonymousId and as context.traits.email_sha256. both: raw, with context.traits.email_sha256 beside it."
+            description="How recipients' addresses are stored. raw: as sent. sha256: every address in an event is replaced by its SHA-256 "
+            "(trimmed, lower case), also in ids; context.traits has email_sha256. both: raw, with context.traits.email_sha256 beside it."
         ),
     ] = "raw"
 
@@ -83,19 +87,27 @@ class EmailSource(SourceKind):
     }
 
     def refine(self, draft: Draft) -> None:
-        if draft.type != "track":
-            return
         properties = _decoded(draft.properties)
-        if properties is None:
-            return
+        if self._hashes and properties is None:
+            raise RequestError(
+                "bad_request", "the properties hold a number that cannot be read, so no address can be hashed"
+            )
+        if draft.type == "track" and properties is not None:
+            self._refine_track(draft, properties)
+        if self._hashes:
+            self._hash_addresses(draft, properties or {})
+
+    @property
+    def _hashes(self) -> bool:
+        return cast("EmailSettings", self.settings).address != "raw"
+
+    def _refine_track(self, draft: Draft, properties: dict[str, Any]) -> None:
         self._promote(draft, properties)
-        address = self._identify(draft)
+        self._identify(draft)
         if self._ids_as_text(properties, draft):
             draft.properties = msgspec.Raw(_encoder.encode(properties))
         if draft.message_id is None:
             draft.message_id = self._derived_message_id(draft, properties)
-        if address and self.settings.address != "raw":  # type: ignore[attr-defined]  # EmailSettings
-            self._hash_address(draft, address)
         _warn(draft, properties)
 
     def _promote(self, draft: Draft, properties: dict[str, Any]) -> None:
@@ -113,18 +125,10 @@ class EmailSource(SourceKind):
                     setattr(draft, field, str(value))
                     draft.warnings.append(f"promoted:{field}")
 
-    def _identify(self, draft: Draft) -> str | None:
-        """The recipient's address, which becomes the anonymousId where neither id is known."""
-        try:
-            traits = msgspec.json.decode(draft.context, type=_Context).traits
-        except (msgspec.DecodeError, RecursionError):
-            traits = None
-        email = traits.get("email") if isinstance(traits, dict) else None
-        if not isinstance(email, str) or not email.strip():
-            email = draft.anonymous_id if draft.anonymous_id and "@" in draft.anonymous_id else None
-        if draft.user_id is None and draft.anonymous_id is None and email:
-            draft.anonymous_id = email
-        return email
+    def _identify(self, draft: Draft) -> None:
+        """The recipient's address becomes the anonymousId where neither id is known."""
+        if draft.user_id is None and draft.anonymous_id is None:
+            draft.anonymous_id = _address(draft)
 
     def _derived_message_id(self, draft: Draft, properties: dict[str, Any]) -> str | None:
         """The same for each repeat of an event by the platform, since those carry the same values."""
@@ -140,17 +144,26 @@ class EmailSource(SourceKind):
         ]
         return str(uuid.uuid5(_NAMESPACE, _encoder.encode(parts).decode()))
 
-    def _hash_address(self, draft: Draft, address: str) -> None:
-        digest = hashlib.sha256(address.strip().lower().encode()).hexdigest()
-        only = self.settings.address == "sha256"  # type: ignore[attr-defined]  # EmailSettings
-        if only and draft.anonymous_id is not None and "@" in draft.anonymous_id:
-            draft.anonymous_id = hashlib.sha256(draft.anonymous_id.strip().lower().encode()).hexdigest()
-        context = _decoded(draft.context) or {}
+    def _hash_addresses(self, draft: Draft, properties: dict[str, Any]) -> None:
+        """Put the digest of the recipient's address beside it, or in its place wherever it stands in this event."""
+        address = _address(draft)
+        if address is None:
+            return
+        context = _decoded(draft.context)
+        if context is None:
+            raise RequestError(
+                "bad_request", "the context holds a number that cannot be read, so no address can be hashed"
+            )
+        if cast("EmailSettings", self.settings).address == "sha256":
+            draft.user_id = _without_address(draft.user_id)
+            draft.anonymous_id = _without_address(draft.anonymous_id)
+            context = _hashed_within(context)
+            draft.properties = msgspec.Raw(_encoder.encode(_hashed_within(properties)))
         traits = context.get("traits")
         traits = dict(traits) if isinstance(traits, dict) else {}
-        if only:
+        if cast("EmailSettings", self.settings).address == "sha256":
             traits.pop("email", None)
-        context["traits"] = {**traits, "email_sha256": digest}
+        context["traits"] = {**traits, "email_sha256": _digest(address)}
         draft.context = msgspec.Raw(_encoder.encode(context))
 
     def _ids_as_text(self, properties: dict[str, Any], draft: Draft) -> bool:
@@ -162,6 +175,37 @@ class EmailSource(SourceKind):
                 draft.warnings.append(f"property_number:{name}")
                 changed = True
         return changed
+
+
+def _address(draft: Draft) -> str | None:
+    """The recipient's address: in context.traits.email, else the id that is one."""
+    try:
+        traits = msgspec.json.decode(draft.context, type=_Context).traits
+    except (msgspec.DecodeError, RecursionError):
+        traits = None
+    email = traits.get("email") if isinstance(traits, dict) else None
+    if isinstance(email, str) and email.strip():
+        return email
+    return next((text for text in (draft.anonymous_id, draft.user_id) if text and _ADDRESS.fullmatch(text)), None)
+
+
+def _digest(address: str) -> str:
+    return hashlib.sha256(address.strip().lower().encode()).hexdigest()
+
+
+def _without_address(text: str | None) -> str | None:
+    return _digest(text) if text and _ADDRESS.fullmatch(text) else text
+
+
+def _hashed_within(value: Any) -> Any:
+    """Every text that is an address replaced by its digest, at any depth."""
+    if isinstance(value, str):
+        return _without_address(value)
+    if isinstance(value, list):
+        return [_hashed_within(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _hashed_within(item) for name, item in value.items()}
+    return value
 
 
 def _decoded(raw: msgspec.Raw) -> dict[str, Any] | None:

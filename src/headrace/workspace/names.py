@@ -16,7 +16,10 @@ from headrace.errors import ConfigError
 MAX_BYTES: Final = 63
 """PostgreSQL cuts longer identifiers in silence."""
 MAX_NICKNAME: Final = 100
-RESERVED: Final = frozenset(("headrace", "email", "main", "public", "information_schema", "system", "temp", "default"))
+RESERVED: Final = frozenset(
+    ("headrace", "email", "main", "public", "information_schema", "system", "temp", "default", "warehouse")
+)
+"""`warehouse` is how DuckDB calls the whole of warehouse.duckdb: `warehouse.tracks` would be ambiguous."""
 RESERVED_PREFIX: Final = "pg_"
 RULE: Final = (
     f"lower case letters, digits and _, no digit first, at most {MAX_BYTES} characters, "
