@@ -1,6 +1,7 @@
 """CPU of the way from the log to the tables, by stage, and the peak memory of a backlog.
 
-    python bench/loader.py [events] [--loads 1000,10000,50000] [--folder DIR]
+    python bench/loader.py [events] [--loads 1000,10000,50000] [--profile]
+    python bench/loader.py --backlog 1000000      from a real log on disk, with the default settings
 
 Prints microseconds of CPU time an event (the process, DuckDB's threads included), medians over loads.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import cProfile
+import multiprocessing
 import pstats
 import random
 import resource
@@ -26,10 +28,11 @@ from typing import Any
 import msgspec
 
 from headrace import event as log_event
-from headrace.config import LoaderConfig, WarehouseConfig
+from headrace.config import LoaderConfig, LogConfig, WarehouseConfig
 from headrace.event import Event
 from headrace.loader.loader import Loader
 from headrace.log.base import Bounds, Slice, Tally
+from headrace.log.sqlite import SqliteLog
 from headrace.warehouses.base import Load
 from headrace.warehouses.duckdb import DuckDB
 from headrace.workspace.records import Source
@@ -142,6 +145,13 @@ class StagedDuckDB(DuckDB):
 
     committing = 0.0
     looking = 0.0
+    checkpointing = 0.0
+
+    def checkpoint(self, *, force: bool = False) -> bool:
+        began = time.process_time()
+        done = super().checkpoint(force=force)
+        self.checkpointing += time.process_time() - began
+        return done
 
     def commit(self, load: Load) -> None:
         began = time.process_time()
@@ -160,7 +170,7 @@ def peak_mb() -> float:
 
 
 def measure(log: StagedLog, load_events: int, folder: Path) -> None:
-    path = folder / f"{load_events}.duckdb"
+    path = folder / f"warehouse-{load_events}.duckdb"
     warehouse = StagedDuckDB(path, WarehouseConfig())
     source = Source("bench", "http-api", "Bench", "bench", True, START)
     config = LoaderConfig(load_events=load_events)
@@ -192,12 +202,55 @@ def measure(log: StagedLog, load_events: int, folder: Path) -> None:
     warehouse.close()
 
 
+def write_log(folder: Path, count: int) -> None:
+    writer = SqliteLog(folder, LogConfig(linger_seconds=0)).writer(0)
+    lines: list[bytes] = []
+    for entry in events(count):
+        lines.append(log_event.encode(entry))
+        if len(lines) == 1_000:
+            writer.append(lines, {"bench": Tally(accepted=len(lines))})
+            lines.clear()
+    writer.append(lines, {"bench": Tally(accepted=len(lines))})
+    writer.close()
+
+
+def backlog(count: int) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="headrace-backlog-"))
+    try:
+        filling = multiprocessing.get_context("spawn").Process(target=write_log, args=(folder / "log", count))
+        filling.start()
+        filling.join()
+        before = peak_mb()
+        reader = SqliteLog(folder / "log", LogConfig()).reader(0)
+        warehouse = StagedDuckDB(folder / "warehouse.duckdb", WarehouseConfig())
+        source = Source("bench", "http-api", "Bench", "bench", True, START)
+        loader = Loader("warehouse", [reader], warehouse, lambda: {"bench": source}, LoaderConfig())
+        began, wall = time.process_time(), time.monotonic()
+        entries = loads = 0
+        while (outcome := loader.step()) is not None:
+            entries += outcome.entries
+            loads += 1
+        cpu = (time.process_time() - began) * 1e6 / entries
+        rate = entries / (time.monotonic() - wall)
+        print(
+            f"{entries} events in {loads} loads: {cpu:.1f} us CPU an event, {rate:,.0f} events a second; "
+            f"peak memory {peak_mb():.0f} MB, {before:.0f} MB before the first load"
+        )
+        warehouse.close()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("events", type=int, nargs="?", default=50_000)
     parser.add_argument("--loads", default="1000,10000,50000")
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--backlog", type=int)
     options = parser.parse_args()
+    if options.backlog:
+        backlog(options.backlog)
+        return
     log = StagedLog(events(options.events))
     size = sum(len(body) for _, body, _ in log.chunks) / options.events
     print(f"{options.events} events of {size:.0f} bytes in the log, {peak_mb():.0f} MB before the first load")

@@ -117,9 +117,7 @@ class Batch:
         )
 
     def _add_events(self, slug: str, events: Sequence[Event]) -> None:
-        if slug not in self._sources:  # added since, just before its first events
-            self._sources = self._ask_sources()
-        source = self._sources.get(slug)
+        source = self._source(slug)
         fresh = self._fresh(slug, source.schema if source else None, events)
         self._count(slug, duplicates=len(events) - len(fresh))
         if source is None:
@@ -146,6 +144,11 @@ class Batch:
             self._grow(TableName(source.schema, table)).add(of_table)
         self._count(slug, loaded=len(loaded))
         self._loaded.setdefault(source.schema, {}).update(loaded)
+
+    def _source(self, slug: str) -> Source | None:
+        if slug not in self._sources:  # added since, just before its first events
+            self._sources = self._ask_sources()
+        return self._sources.get(slug)
 
     def _fresh(self, slug: str, schema: str | None, events: Sequence[Event]) -> dict[str, Event]:
         """The events whose id is new, by id: neither in this load yet, nor in the warehouse, nor rejected before."""

@@ -15,10 +15,13 @@ from rbloom import Bloom
 
 from headrace.warehouses.base import Warehouse
 
-FALSE_POSITIVES: Final = 1e-5
-"""For one filter: 24 bits an id. A new id that is called possible costs a look at all rows of that filter's span."""
+FALSE_POSITIVES: Final = 1e-6
+"""For one filter: 29 bits an id. A new id that is called possible costs a look at all rows of that filter's span."""
+BYTES_PER_ID: Final = 4
 CAPACITY_MINIMUM: Final = 4_096
-CAPACITY_MAXIMUM: Final = 1_000_000
+CAPACITY_MAXIMUM: Final = 4_000_000
+GROWTH: Final = 2
+"""A generation is this many times as large as all before it: each id is looked for in all of them, so they should be few."""
 RECENT: Final = 32_768
 RECENT_BYTES: Final = 160
 """Of an id in the sets of recent ones: text, hash and slot."""
@@ -43,10 +46,11 @@ class Generation:
 
 
 class Window:
-    """The ids of one schema: generations, oldest first, each as large as all before it, so that a small source costs
+    """The ids of one schema: generations, oldest first, each larger than all before it, so that a small source costs
     kilobytes; and the latest ids themselves, since a client's repetition mostly follows at once."""
 
-    def __init__(self, exact_since: datetime) -> None:
+    def __init__(self, exact_since: datetime, capacity_maximum: int = CAPACITY_MAXIMUM) -> None:
+        self.capacity_maximum = capacity_maximum
         self.generations: list[Generation] = []
         self.exact_since = exact_since
         self._recent: set[str] = set()
@@ -65,7 +69,7 @@ class Window:
         """`apart` begins a generation."""
         if apart or not self.generations or self.generations[-1].ids + len(ids) > self.generations[-1].capacity:
             total = sum(generation.ids for generation in self.generations)
-            capacity = max(len(ids), min(max(total, CAPACITY_MINIMUM), CAPACITY_MAXIMUM))
+            capacity = max(len(ids), min(max(GROWTH * total, CAPACITY_MINIMUM), self.capacity_maximum))
             self.generations.append(Generation(capacity, first, last))
         self.generations[-1].add(ids, len(ids), first, last)
 
@@ -145,7 +149,8 @@ class Duplicates:
         window = self._window_by_schema.get(schema)
         if window is None:
             since = self._since()
-            window = Window(since)
+            # One generation must not take much of the memory: it leaves as a whole.
+            window = Window(since, min(CAPACITY_MAXIMUM, self._memory_bytes // 8 // BYTES_PER_ID))
             before = since
             for first, last, ids in self._warehouse.ids_since(schema, since):
                 # The next table begins at an earlier time; one generation over both would cover a long span.

@@ -16,8 +16,8 @@ from headrace.warehouses.base import Position
 
 logger = logging.getLogger(__name__)
 
-PART_ENTRIES: Final = 4_096
-PART_BYTES: Final = 4_000_000
+PART_ENTRIES: Final = 2_048
+PART_BYTES: Final = 2_000_000
 """A part is in memory as Python values, about ten times its size."""
 
 

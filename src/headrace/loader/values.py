@@ -43,7 +43,7 @@ def parsed(raw: msgspec.Raw) -> dict[str, Any]:
     if type(tree) is not dict:
         raise RejectedEventError("properties_not_object", "properties, traits and context must be JSON objects")
     # A literal NUL is no JSON, so it can only come as this escape.
-    return _without_nul(tree) if b"\\u0000" in text else tree
+    return _without_nul(tree) if b"\\" in text and b"\\u0000" in text else tree
 
 
 def _whole(digits: str) -> int | msgspec.Raw:
