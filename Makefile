@@ -13,16 +13,18 @@ PYTEST_ARGS ?=
 ROUNDS ?= 5
 SEED ?= 1
 LOCK_ARGS ?=
+PARTS ?=
 DEMO_ARGS ?=
 
-.PHONY: help demo test check check-lint check-format check-types check-layers format bench crash lock setup clean
+.PHONY: help demo install test check check-lint check-format check-types check-layers format bench crash lock setup clean
 
 help:
 	@echo "make demo      a server with a simulated month of campaigns in it (DEMO_ARGS=--exit)"
+	@echo "make install   only what headrace needs to run, into $(VENV)"
 	@echo "make test      every test (PYTEST_ARGS='tests/unit -k name' for some of them)"
 	@echo "make check     lint, formatting, types, layers"
 	@echo "make format    write the formatting"
-	@echo "make bench     measure, beside nginx on the same machine"
+	@echo "make bench     measure, beside nginx on the same machine (PARTS=collector,loads for some of it)"
 	@echo "make crash     kill it again and again (ROUNDS=5 SEED=1)"
 	@echo "make lock      write requirements/ from pyproject.toml (LOCK_ARGS=--upgrade for newer versions)"
 	@echo "make setup     only install what the above need"
@@ -30,6 +32,8 @@ help:
 
 demo: $(VENV)/.run
 	$(BIN)/headrace demo $(DEMO_ARGS)
+
+install: $(VENV)/.run
 
 test: setup
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
@@ -54,7 +58,7 @@ format: $(VENV)/.test
 
 bench: $(VENV)/.test
 	@.ci/debian nginx=nginx-light
-	$(BIN)/python bench/run.py
+	$(BIN)/python bench/run.py "$(PARTS)"
 
 crash: $(VENV)/.test
 	@.ci/debian strace

@@ -26,6 +26,12 @@ def _help(text: str, **bounds: Any) -> msgspec.Meta:
 
 class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     listen: Annotated[str, _help("HOST:PORT that the tracking API listens on.")] = "127.0.0.1:8000"
+    public_url: Annotated[
+        str,
+        _help(
+            "How clients outside reach the tracking API, for example https://events.example.com; shown with write keys."
+        ),
+    ] = ""
     processes: Annotated[int, _help("Collector processes; each writes a partition of its own.", ge=1, le=64)] = 1
     compat_always_200: Annotated[
         bool,
@@ -99,7 +105,7 @@ class WarehouseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 256_000_000
     threads: Annotated[int, _help("Threads of the embedded DuckDB.", ge=1)] = 2
     query_timeout_seconds: Annotated[float, _help("A query is cancelled after this time.", gt=0)] = 60.0
-    query_rows: Annotated[int, _help("Rows of a query's answer at the most.", ge=1)] = 10_000
+    query_rows: Annotated[int, _help("Rows of a query's answer at the most.", ge=1)] = 100_000
 
 
 class ConsoleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -124,16 +125,27 @@ def test_an_event_without_id_has_one_before_the_first_try(serve: Start) -> None:
     assert len(bare) == len({event["messageId"] for event in server.stored})
 
 
-def test_the_control_without_ids_would_have_made_two_events_of_each(serve: Start) -> None:
+def test_the_same_events_sent_again_by_another_command_are_the_same_events(serve: Start) -> None:
     server = serve(STORED_YET_DROPPED)
-    for _ in range(2):  # a sender that makes ids at each try
+    sent_by_two_commands(server)
+    assert 1 < len(server.stored)
+    assert 1 == len({event["messageId"] for event in server.stored})
+
+
+def test_the_control_with_random_ids_makes_two_events_of_one(serve: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headrace.simulator.batches.uuid.uuid5", lambda *_: uuid.uuid4())
+    server = serve(STORED_YET_DROPPED)
+    sent_by_two_commands(server)
+    assert 1 < len({event["messageId"] for event in server.stored})
+
+
+def sent_by_two_commands(server: ScriptedServer) -> None:
+    for _ in range(2):
         with Sender(server.url, KEY, tries=1) as sender:
             try:
                 sender.send([b'{"type":"track","event":"A","userId":"u"}'])
             except ConfigError:
                 continue
-    assert len(server.stored) == len({event["messageId"] for event in server.stored})
-    assert 1 < len(server.stored)
 
 
 def test_waits_double_up_to_a_limit(serve: Start) -> None:

@@ -40,7 +40,7 @@ def lock(folder: Path, *, patience_seconds: float = 0.0) -> int:
             if time.monotonic() < deadline:
                 time.sleep(0.05)
                 continue
-            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            holder = os.pread(descriptor, 300, 0).decode("ascii", "replace").partition("\n")[0].strip() or "unknown"
             os.close(descriptor)
             raise FolderInUseError(
                 f"serve: another headrace server (process {holder}) works on {folder}; stop it or give --data another folder"
@@ -48,6 +48,23 @@ def lock(folder: Path, *, patience_seconds: float = 0.0) -> int:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         return descriptor
+
+
+def note_address(descriptor: int, url: str) -> None:
+    """Write down where the server that holds the lock collects."""
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n{url}\n".encode(), 0)
+
+
+def address_of(folder: Path) -> str | None:
+    """Where the server of this folder collects; None while none runs."""
+    if not is_served(folder):
+        return None
+    try:
+        lines = (folder / LOCK).read_text().splitlines()
+    except OSError:
+        return None
+    return lines[1] if len(lines) > 1 else None
 
 
 def is_served(folder: Path) -> bool:
@@ -66,14 +83,15 @@ def is_served(folder: Path) -> bool:
         os.close(descriptor)
 
 
-def listen_tcp(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises ConfigError that names the address."""
+def listen_tcp(host: str, port: int, option: str) -> socket.socket:
+    """A listening socket. Raises ConfigError that names the address and the option to change it."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listening = socket.create_server((host, port), family=family, backlog=4_096)
     except OSError as error:
         raise ConfigError(
-            f"serve: cannot listen on {host}:{port}: {error.strerror}; stop what uses it or choose another HOST:PORT"
+            f"serve: cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}; "
+            f"stop what uses it, or choose another address of this machine with {option} HOST:PORT"
         ) from None
     listening.setblocking(False)
     return listening

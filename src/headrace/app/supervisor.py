@@ -99,8 +99,9 @@ class Supervisor:
         folder.prepare(config.folder)
         self._lock = folder.lock(config.folder, patience_seconds=2.0)
         Workspace.open(config.folder).close()
-        self._collecting = folder.listen_tcp(*settings.address(config.collector.listen))
-        self._console = folder.listen_tcp(*settings.address(config.console.listen))
+        self._collecting = folder.listen_tcp(*settings.address(config.collector.listen), "--collector")
+        self._console = folder.listen_tcp(*settings.address(config.console.listen), "--console")
+        folder.note_address(self._lock, self.collector_url)
         self._collectors = [
             Child(
                 f"collector {n}",

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import typer
 
+from headrace.app.folder import is_served
 from headrace.cli import options, sending
 from headrace.cli.demo_server import DemoServer
 from headrace.cli.options import Json
 from headrace.cli.output import plain, print_error, print_json, print_line, print_table
-from headrace.errors import HeadraceError
+from headrace.errors import ConfigError, HeadraceError
 
 if TYPE_CHECKING:
     from headrace.config import Config
@@ -86,9 +87,14 @@ def demo(
     Serves on until Ctrl-C unless --exit is given. Exit code 1 when the tables do not hold exactly what was sent."""
     with _folder(data) as folder, _terminable(), ExitStack() as stack:
         chosen = options.settings(str(folder))
+        if is_served(folder):
+            raise ConfigError(f"demo: a server works on {folder}; stop it, or give --data another folder")
         mail, shop = _sources(chosen)
         server = stack.enter_context(DemoServer(folder))
-        _say(f"headrace collects on {server.url} and keeps everything in {plain(folder)}", quiet=as_json)
+        _say(
+            f"headrace collects on {server.url} and keeps everything in {plain(folder)}{'' if data else ' until it ends (--data DIR keeps it)'}",
+            quiet=as_json,
+        )
         seconds, sent = _send(server.url, (mail, shop), recipients, quiet=as_json)
         loading = time.monotonic()
         found_again = _loaded(chosen, quiet=as_json)

@@ -46,12 +46,21 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
         table.add_column(Text(column), overflow="fold")
+    numeric = [True] * len(columns)
     for row in rows:
-        table.add_row(*(Text(plain(cell)) for cell in row))
+        cells = [plain(cell) for cell in row]
+        numeric = [is_so_far and _is_number(cell) for is_so_far, cell in zip(numeric, cells, strict=True)]
+        table.add_row(*map(Text, cells))
+    for shown, is_numeric in zip(table.columns, numeric, strict=True):
+        shown.justify = "right" if is_numeric else "left"
     if table.row_count:
         _console().print(table)
     else:
         print_line(empty)
+
+
+def _is_number(cell: str) -> bool:
+    return cell in ("", "-") or cell.replace(",", "").replace(".", "", 1).removeprefix("-").isdecimal()
 
 
 def print_fields(fields: Mapping[str, object]) -> None:

@@ -45,9 +45,11 @@ def query(
         writer.writerows([_cell(value) for value in row] for row in result.rows)
     else:
         print_table(columns, ([_shown(value) for value in row] for row in result.rows), "No rows.")
-        print_line(f"\n{len(result.rows)} rows, {result.seconds:.3f} s")
+        print_line(f"\n{len(result.rows)} {'row' if len(result.rows) == 1 else 'rows'}, {result.seconds:.3f} s")
     if result.truncated:
-        print_error(f"only the first {len(result.rows)} rows are shown; add LIMIT, or raise query_rows in [warehouse]")
+        print_error(
+            f"only the first {len(result.rows)} rows are shown; narrow the query, or raise query_rows in [warehouse]"
+        )
 
 
 def _unique(columns: Sequence[str]) -> list[str]:

@@ -53,7 +53,7 @@ def add(
     if as_json:
         print_json({**_described(source), "write_key": key, "url": url})
         return
-    print_line(f"Added the source {plain(source.nickname)}.\n")
+    print_line(f"Added the source {plain(source.nickname)} to {plain(chosen.folder.absolute())}.\n")
     print_fields(
         {"slug": source.slug, "kind": source.kind, "schema": source.schema, "write key": f"{key}   (shown only now)"}
     )
@@ -278,6 +278,8 @@ def _print_next_steps(kind_slug: str, url: str, key: str) -> None:
         print_error(f"note: {kind.title} is deprecated; the current one is {kind.deprecated}")
     if (handover := base.handover_text(kind, url, key)) is not None:
         print_line(f"\nSend to the people who run the platform:\n  {handover}")
+        if "://127." in url or "://[::1]" in url:
+            print_line(f"  ({url} is this machine only: set public_url in [collector] to what the platform can reach)")
     if kind.setup:
         print_line("\nNext:")
         for number, step in enumerate(kind.setup, 1):

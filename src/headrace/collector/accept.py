@@ -295,7 +295,8 @@ def _type_of(sent: Incoming) -> str:
         return kind
     if kind is not None and kind.lower() in EVENT_TYPES:
         return kind.lower()
-    raise RequestError("type_unknown", f"type must be one of {', '.join(sorted(EVENT_TYPES))}, it is {kind!r}")
+    what = "missing" if kind is None else repr(kind)
+    raise RequestError("type_unknown", f"type must be one of {', '.join(sorted(EVENT_TYPES))}; it is {what}")
 
 
 def may_be_asked(body: bytes) -> bool:

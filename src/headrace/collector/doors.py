@@ -57,10 +57,12 @@ class Doors:
             return opened[key]
         source = ring.find(key) if key else None
         if source is None or source.removed_at is not None:
-            what = "unknown" if key else "missing"
-            raise RequestError(
-                "invalid_write_key", f"the write key is {what}; `headrace source show` tells its last four", 401
+            why = (
+                "no source of this server has this write key; `headrace source list --data` of its folder shows each key's last four"
+                if key
+                else "a write key is missing; send it as HTTP Basic user name, as X-Write-Key or as writeKey in the body"
             )
+            raise RequestError("invalid_write_key", why, 401)
         if not source.enabled:
             raise RequestError(
                 "source_disabled", f"the source {source.slug} is disabled; `headrace source enable` opens it", 404

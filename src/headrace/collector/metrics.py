@@ -13,11 +13,22 @@ from prometheus_client.registry import Collector
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 
 
+COUNTERS: Final = {
+    "headrace_log_commits": "Group commits that are durable.",
+    "headrace_log_committed_bytes": "Uncompressed bytes of events in them.",
+}
+GAUGES: Final = {
+    "headrace_waiting_bytes": "Bytes of events in memory that are not durable yet; their requests wait.",
+    "headrace_log_available": "1 while the log stores, 0 after it failed and until it works again.",
+}
+
+
 class Metrics(Collector):
     """Since this process began. `events` counts by (source, result), `requests` by (route, status), `refusals` by
     (source, code), `unknown` the requests with no usable write key by code."""
 
     def __init__(self, gauges: Callable[[], dict[str, float]]) -> None:
+        """`gauges` gives the values of COUNTERS and GAUGES."""
         self.events: Counter[tuple[str, str]] = Counter()
         self.requests: Counter[tuple[str, int]] = Counter()
         self.refusals: Counter[tuple[str, str]] = Counter()
@@ -39,8 +50,11 @@ class Metrics(Collector):
             ("code",),
             (((code,), count) for code, count in self.unknown.items()),
         )
-        for name, value in self._gauges().items():
-            yield GaugeMetricFamily(name, name.removeprefix("headrace_").replace("_", " "), value=value)
+        gauges = self._gauges()
+        for name, text in COUNTERS.items():
+            yield CounterMetricFamily(name, text, value=gauges[name])
+        for name, text in GAUGES.items():
+            yield GaugeMetricFamily(name, text, value=gauges[name])
 
     def text(self) -> bytes:
         return generate_latest(self._registry)

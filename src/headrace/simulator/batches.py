@@ -14,6 +14,7 @@ BATCH_BYTES: Final = 480_000
 """The tracking API takes 500 KB; this leaves room for its envelope."""
 _SENT_AT_BYTES: Final = 40
 _RAW_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_NAMESPACE: Final = uuid.UUID("0c7d9f0e-3f0b-5d42-9c55-2f1f5c0d7b16")
 _NOTHING: Final = frozenset((b"null", b'""'))
 
 
@@ -33,7 +34,8 @@ class Ready(NamedTuple):
 
 
 def ready(line: int, event: bytes) -> Ready:
-    """The event as it came, with a random messageId where it has none, so that sending it again is no second event.
+    """The event as it came. Where it has no messageId it gets one made of its line and text, so that sending it again, also by
+    sending the whole file again, is no second event.
 
     Raises ValueError that says why it is no JSON object."""
     try:
@@ -46,7 +48,7 @@ def ready(line: int, event: bytes) -> Ready:
     message_id = _text(fields, "messageId") or _text(fields, "message_id")
     body = event.strip()
     if not message_id:
-        message_id = str(uuid.uuid4())
+        message_id = str(uuid.uuid5(_NAMESPACE, f"{line} {body.decode('utf-8', 'replace')}"))
         fields["messageId"] = msgspec.Raw(msgspec.json.encode(message_id))
         body = msgspec.json.encode(fields)
     name = _text(fields, "event") or _text(fields, "type") or _text(fields, "action") or "(none)"
