@@ -9,7 +9,7 @@ import pytest
 
 from headrace import config
 from headrace.cli import app
-from headrace.collector import accept, server
+from headrace.collector import accept, routes
 from headrace.sources import base
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +38,7 @@ def test_every_warning_is_documented() -> None:
 
 def test_every_route_is_documented() -> None:
     documented = TRACKING.replace("`, `", " ")
-    missing = {path for path in server.ROUTES if path not in documented and path.rsplit("/", 1)[1] not in documented}
+    missing = {path for path in routes.ROUTES if path not in documented and path.rsplit("/", 1)[1] not in documented}
     assert set() == missing
 
 
