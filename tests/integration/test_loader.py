@@ -297,6 +297,20 @@ def test_the_same_events_are_tried_again_when_the_warehouse_comes_back(house: Ho
     assert ["m1"] == house.column("shop.tracks", "id")
 
 
+def test_a_warehouse_without_memory_is_asked_to_checkpoint_before_the_next_try(house: House) -> None:
+    loader = house.loader()
+    for number in range(2):
+        house.log.append(made(f"m{number}-{n}", properties={"text": "x" * 1_000}) for n in range(100))
+        if number == 1:
+            house.warehouse.before = [WarehouseUnavailableError("no memory left")]
+            with pytest.raises(WarehouseUnavailableError):
+                loader.step()
+            assert 0 == house.warehouse.journal_bytes()
+        assert loader.step() is not None
+        assert house.warehouse.journal_bytes() > 0
+    assert Books(loaded=200) == house.books
+
+
 def test_an_answer_lost_after_the_commit_does_not_load_twice(house: House) -> None:
     house.log.append([made("m1"), made("m2")])
     loader = house.loader()

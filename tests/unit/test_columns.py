@@ -85,6 +85,7 @@ def test_the_outcome_is_the_same_value_by_value(
     for place, value in enumerate(column):
         leaves = {} if value is None else {"x": value}
         growing.add([Row(ORDERS.table, rows(made(f"m{place}"))[1].standard, leaves)])
+        growing.settle()
     assert kind is growing.table.types["x"]
     assert values == growing.column("x").to_pylist()
     assert [f"m{place}" for place in misfits] == [discard.row_id for discard in growing.discards]
@@ -107,6 +108,7 @@ def test_the_warehouse_is_asked_at_most_once_a_column() -> None:
     for _ in range(2):
         growing = Growing(table, refuse)
         growing.add([Row(ORDERS.table, rows(made())[1].standard, {"x": 1.5}) for _ in range(3)])
+        growing.settle()
     assert [1] == asked
 
 
@@ -114,6 +116,7 @@ def test_a_discard_holds_the_value_as_it_was_sent() -> None:
     growing = Growing(Table(ORDERS, 500, {"revenue": FLOAT, "big": INTEGER}), lambda *_: False)
     event = made("m7", properties=b'{"revenue": "free", "big": 1e400, "list": [1]}', sent_at="yesterday", at=3)
     growing.add([rows(event)[1]])
+    growing.settle()
     found = {(discard.column, discard.value) for discard in growing.discards}
     assert {("revenue", '"free"'), ("big", "1e400"), ("sent_at", '"yesterday"')} == found
     assert {("shop", "order_placed", "m7", event.received_at)} == {
@@ -178,6 +181,7 @@ def test_columns_beyond_the_limit_go_to_extra() -> None:
     growing = Growing(table(max_columns=500), lambda *_: True)
     properties = {f"p{number}": number for number in range(600)} | {"nested": {"a": 1, "b": None}}
     growing.add([rows(made(properties=properties))[1], rows(made("m2", properties={"p1": 5}))[1]])
+    growing.settle()
     stored = growing.arrow(START).to_pylist()
     assert 500 == len(growing.table.types)
     extra = json.loads(stored[0]["_extra"])

@@ -32,6 +32,9 @@ from headrace.workspace.records import Source
 SEEN_AGAIN_AFTER: Final = timedelta(hours=1)
 """`last_seen` of a column is written at most this often."""
 
+WAITING_ALTOGETHER: Final = 8_192
+"""Rows that may wait for company at the most; what waits is in memory as Python values."""
+
 _LATEST: Final = {"identifies": ("users", "user_id"), "groups": ("accounts", "group_id")}
 """The latest-state table of a history table, and the key's column in the history."""
 
@@ -67,6 +70,11 @@ class Batch:
     def is_empty(self) -> bool:
         return not self.entries and not self._rejected
 
+    @property
+    def cells(self) -> int:
+        """Values that the tables' columns hold so far, nulls included."""
+        return sum(growing.cells for growing in self._growing.values())
+
     def add(self, entries: Sequence[LogEntry]) -> None:
         """Take the next entries, in order. An event that cannot become a row is rejected; its neighbours proceed."""
         self.entries += len(entries)
@@ -78,6 +86,12 @@ class Batch:
                 self._store_rejected(entry)
         for slug, events in events_by_source.items():
             self._add_events(slug, events)
+        if sum(len(growing.waiting) for growing in self._growing.values()) >= WAITING_ALTOGETHER:
+            self._settle()
+
+    def _settle(self) -> None:
+        for growing in self._growing.values():
+            growing.settle()
 
     def add_refused(self, event: Event, reason: str) -> None:
         """Take an event that the warehouse did not."""
@@ -174,6 +188,7 @@ class Batch:
         """The transaction for everything added, which moves the consumer from `start` to `position`.
         `seconds` is how long making it took."""
         now = self._loaded_at
+        self._settle()
         upserts = [upsert for growing in self._growing.values() for upsert in self._latest(growing)]
         changed = [growing.table for growing in self._growing.values()]
         changed += [self._tables.existing(upsert.table) for upsert in upserts]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 
@@ -15,6 +16,11 @@ from headrace.loader.rows import Row
 from headrace.loader.standard import EXTRA, LOADED_AT, standard_columns
 from headrace.loader.tables import Table
 from headrace.warehouses.base import Columns, ColumnType, TableName
+
+SPARSE: Final = 4
+"""Rows that have less than one in so many of their columns are turned into columns value by value."""
+WAITING: Final = 256
+"""A table's rows wait in a load until they are so many: typing a few rows costs as much as typing many."""
 
 IntegersWithin = Callable[[TableName, str, int], bool]
 """`Warehouse.integers_within`."""
@@ -38,31 +44,40 @@ class Growing:
     def __init__(self, table: Table, integers_within: IntegersWithin) -> None:
         self.table = table
         self.rows = 0
+        self.cells = 0
+        """Of the Arrow arrays, nulls included: what a load takes of memory."""
+        self.waiting: list[Row] = []
         self.discards: list[Discard] = []
         self._integers_within = integers_within
         self._standard = standard_columns(table.name.table)
         self._parts: list[tuple[int, dict[str, Any]]] = []
 
     def add(self, part: Sequence[Row]) -> None:
-        """Name and type the columns of these rows."""
+        """Take the next rows of the table, in order."""
+        self.waiting.extend(part)
+        self.rows += len(part)
+        if len(self.waiting) >= WAITING:
+            self.settle()
+
+    def settle(self) -> None:
+        """Name and type the columns of the rows that wait. What else is asked of this object is asked afterwards."""
+        part, self.waiting = self.waiting, []
+        if not part:
+            return
         arrays: dict[str, Any] = {}
         for column, of_column in zip(self._standard, zip(*(row.standard for row in part), strict=True), strict=True):
             arrays[column] = self._typed(column, of_column, part)
-        paths: dict[Path, Any] = {}
-        of_rows = [row.leaves for row in part]
-        for leaves in of_rows:
-            paths.update(leaves)
         overflowing = set()
-        for path in paths:
+        for path, of_path in _transposed([row.leaves for row in part]):
             named = self.table.column(path)
             if named is None:
                 overflowing.add(path)
             else:
-                arrays[named] = self._typed(named, _values(of_rows, path), part)
+                arrays[named] = self._typed(named, of_path(), part)
         if overflowing or any(row.extra for row in part):
             arrays[EXTRA] = self._typed(EXTRA, [_extra(row, overflowing) for row in part], part)
         self._parts.append((len(part), arrays))
-        self.rows += len(part)
+        self.cells += len(part) * len(arrays)
 
     def _typed(self, column: str, of_column: Sequence[Any], part: Sequence[Row]) -> Any:
         types = self.table.types
@@ -101,7 +116,9 @@ class Growing:
         chunks = []
         for length, arrays in self._parts:
             array = arrays.get(name)
-            chunks.append(pa.nulls(length, arrow_type) if array is None else array.cast(arrow_type))
+            if array is None:
+                array = pa.nulls(length, arrow_type)
+            chunks.append(array if array.type == arrow_type else array.cast(arrow_type))
         return pa.chunked_array(chunks, arrow_type)
 
     def has_values(self, name: str) -> bool:
@@ -112,6 +129,30 @@ class Growing:
         table = {name: self.column(name) for name in self.columns()}
         table[LOADED_AT] = pa.repeat(pa.scalar(loaded_at, columns.ARROW_TYPES[ColumnType.TIMESTAMP]), self.rows)
         return pa.table(table)
+
+
+def _transposed(of_rows: Sequence[Mapping[Path, Any]]) -> Iterator[tuple[Path, Callable[[], Sequence[Any]]]]:
+    """For each path, in the order of first sight, what gives its value of each row, None where there is none."""
+    paths: dict[Path, Any] = {}
+    for leaves in of_rows:
+        paths.update(leaves)
+    if len(paths) * len(of_rows) > SPARSE * sum(map(len, of_rows)):
+        column_by_path: dict[Path, dict[int, Any]] = {path: {} for path in paths}
+        for place, leaves in enumerate(of_rows):
+            for path, value in leaves.items():
+                column_by_path[path][place] = value
+        for path, values_by_place in column_by_path.items():
+            yield path, partial(_spread, values_by_place, len(of_rows))
+    else:
+        for path in paths:
+            yield path, partial(_values, of_rows, path)
+
+
+def _spread(values_by_place: Mapping[int, Any], length: int) -> Sequence[Any]:
+    spread: list[Any] = [None] * length
+    for place, value in values_by_place.items():
+        spread[place] = value
+    return spread
 
 
 def _values(of_rows: Sequence[Mapping[Path, Any]], path: Path) -> Sequence[Any]:

@@ -34,8 +34,14 @@ def joined(place: Path, name: str) -> Path:
     return escaped if place == PROPERTIES and name not in _ROOTS else f"{place}.{escaped}"
 
 
+@lru_cache(REMEMBERED)
 def names_of(path: Path) -> tuple[str, ...]:
     """The root, then the names as sent."""
+    names = path.split(".") if "\\" not in path else _unescaped(path)
+    return tuple(names) if len(names) > 1 and names[0] in _ROOTS else (PROPERTIES, *names)
+
+
+def _unescaped(path: Path) -> list[str]:
     names = []
     place = 0
     while True:
@@ -47,7 +53,7 @@ def names_of(path: Path) -> tuple[str, ...]:
         place = found.end()
         if not found[2]:
             break
-    return tuple(names) if len(names) > 1 and names[0] in _ROOTS else (PROPERTIES, *names)
+    return names
 
 
 def is_context(path: Path) -> bool:

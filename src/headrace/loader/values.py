@@ -85,8 +85,10 @@ def nested(leaves: Mapping[Path, Any]) -> str:
     tree: dict[str, Any] = {}
     for path, value in leaves.items():
         names = names_of(path)
+        if names[0] == PROPERTIES and not path.startswith(f"{PROPERTIES}."):
+            names = names[1:]
         object_ = tree
-        for name in names[1 if names[0] == PROPERTIES and not path.startswith(f"{PROPERTIES}.") else 0 : -1]:
+        for name in names[:-1]:
             object_ = object_.setdefault(name, {})
         object_[names[-1]] = value
     return _encode(tree).decode()
