@@ -22,7 +22,7 @@ SYSTEM_CALLS: Final = {
     "at a write": "write,writev,pwrite64,pwritev,ftruncate",
     "at a sync": "fsync,fdatasync,msync,sync_file_range",
 }
-STRACE_SECONDS: Final = 3.0
+STRACE_SECONDS: Final = 2.0
 
 
 class Round(NamedTuple):
@@ -68,7 +68,7 @@ class Rounds:
     def _round(self) -> Round:
         victim = self._draw(self._victims)
         manner = self._draw(self._manners) if victim in ("collector", "worker") else "at once"
-        nth = self._random.randint(1, 12)
+        nth = self._random.randint(1, 8)
         impatient = self._random.random() < IMPATIENT
         if victim == "supervisor":
             killed = time.monotonic()

@@ -42,6 +42,7 @@ class Scene:
         self._seed = seed
         self._events_per_second = events_per_second
         self._mix = mix
+        self.warehouse = self.server.data / "warehouse.duckdb"
         self.traffic: Traffic | None = None
         self.checked_books = 0
 
@@ -142,7 +143,7 @@ class Scene:
         self.ebb()
         status = self.settle(settle_seconds)
         code = self.server.stop()
-        verdict = judge(self.server.data / "warehouse.duckdb", self.source.schema, self.ledger, status)
+        verdict = judge(self.warehouse, self.source.schema, self.ledger, status)
         if code:
             verdict = verdict._replace(other_faults=[*verdict.other_faults, f"the server's exit code is {code}"])
         return verdict

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,9 +42,22 @@ class Verdict(NamedTuple):
 
 def judge(warehouse: Path, schema: str, ledger: Ledger, status: Mapping[str, Any]) -> Verdict:
     """The server must be stopped; `status` is what it said when everything was loaded."""
-    with duckdb.connect() as connection:
-        connection.execute(f"ATTACH '{warehouse}' AS w (READ_ONLY)")
+    with _attached(warehouse) as connection:
         return _Judge(connection, schema, ledger).verdict(status)
+
+
+def rows(warehouse: Path, sql: str) -> list[tuple[Any, ...]]:
+    """Of a stopped server's warehouse, whose tables are `w.schema.table`."""
+    with _attached(warehouse) as connection:
+        return connection.execute(sql).fetchall()
+
+
+@contextmanager
+def _attached(warehouse: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(f"ATTACH '{warehouse}' AS w (READ_ONLY)")
+        yield connection
 
 
 class _Judge:
