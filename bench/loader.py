@@ -210,7 +210,8 @@ def write_log(folder: Path, count: int) -> None:
         if len(lines) == 1_000:
             writer.append(lines, {"bench": Tally(accepted=len(lines))})
             lines.clear()
-    writer.append(lines, {"bench": Tally(accepted=len(lines))})
+    if lines:
+        writer.append(lines, {"bench": Tally(accepted=len(lines))})
     writer.close()
 
 
