@@ -20,7 +20,7 @@ from headrace.app import folder
 from headrace.config import Config
 from headrace.console.api import Health, api, health_only
 from headrace.console.status import Status, WarehouseStatus, status
-from headrace.errors import HeadraceError, PositionError, RetryableError
+from headrace.errors import HeadraceError, RetryableError
 from headrace.loader.loader import Loader
 from headrace.log.sqlite import SqliteLog
 from headrace.warehouses.duckdb import DuckDB
@@ -65,11 +65,12 @@ class Worker:
             return self._sources
 
     def load(self) -> None:
-        """Load until told to stop. A position that does not fit ends loading, loudly; queries and status go on."""
+        """Load until told to stop. What the loader must not go on after (a position that does not fit, a warehouse that refuses
+        even the rejection of an event) ends loading, loudly; queries and status go on."""
         try:
             self._fold_journal()
             self.loader.run(self.stop)
-        except PositionError as error:
+        except HeadraceError as error:
             self.stands = str(error)
             logger.critical("loading has stopped: %s", error)
 
