@@ -158,9 +158,13 @@ class _Judge:
         self.origin = origin
         self.refusal: RequestError | None = None
         """Why no event of the batch can be accepted."""
-        self.context = self._shared(body.context, "the batch's context")
-        self.integrations = self._shared(body.integrations, "the batch's integrations")
-        self.sent_at = _text(body.sentAt) or _text(body.sent_at)
+        self.context: msgspec.Raw | None = None
+        self.integrations: msgspec.Raw | None = None
+        self.sent_at: str | None = None
+        if body is not _NO_BATCH:
+            self.context = self._shared(body.context, "the batch's context")
+            self.integrations = self._shared(body.integrations, "the batch's integrations")
+            self.sent_at = _text(body.sentAt) or _text(body.sent_at)
         self._parsed_sent_at: tuple[str, datetime | None] = ("", None)
 
     def _shared(self, raw: msgspec.Raw, name: str) -> msgspec.Raw | None:

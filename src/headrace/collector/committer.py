@@ -7,6 +7,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
+
 from headrace.errors import LogUnavailableError
 from headrace.log.base import LogWriter, Tally
 
@@ -19,19 +21,14 @@ Ended = Callable[[LogUnavailableError | None], None]
 """Called once with None when the lines are durable, or with why they are not."""
 
 
-class _Staged:
-    __slots__ = ("ended", "is_ended", "lines", "since", "size_bytes", "source", "tally")
-
-    def __init__(
-        self, lines: Sequence[bytes], source: str, tally: Tally, size_bytes: int, since: float, ended: Ended
-    ) -> None:
-        self.lines = lines
-        self.source = source
-        self.tally = tally
-        self.size_bytes = size_bytes
-        self.since = since
-        self.ended = ended
-        self.is_ended = False
+class _Staged(msgspec.Struct):
+    lines: Sequence[bytes]
+    source: str
+    tally: Tally
+    size_bytes: int
+    since: float
+    ended: Ended
+    is_ended: bool = False
 
     def end(self, error: LogUnavailableError | None) -> None:
         if not self.is_ended:
@@ -97,7 +94,7 @@ class Committer:
 
     @property
     def has_room(self) -> bool:
-        return self.waiting_bytes < self._staging_bytes
+        return self._staged_bytes + self._underway_bytes < self._staging_bytes
 
     async def store(self, lines: Sequence[bytes], source: str, tally: Tally, size_bytes: int) -> None:
         """Return when the lines are durable. Raises LogUnavailableError when they are not, or not in time."""

@@ -85,6 +85,8 @@ _incoming_decoder: Final = msgspec.json.Decoder(Incoming)
 
 def decompressed(body: bytes, encoding: bytes) -> bytes:
     """The body without its one layer of gzip, which is known by its first bytes too. Raises RequestError."""
+    if not encoding and not body.startswith(_GZIP_MAGIC):
+        return body
     if encoding.lower() not in (b"", b"identity", b"gzip", b"x-gzip"):
         raise RequestError(
             "bad_request",

@@ -6,6 +6,8 @@ import asyncio
 import logging
 from typing import Any, Final
 
+import httptools
+import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
@@ -29,6 +31,7 @@ class BoundedProtocol(HttpToolsProtocol):
     headers_since: float | None = None
     """When the wait for the present request's headers began; None between requests and while one is answered."""
     header_bytes: int = 0
+    in_headers = False
     idle_since: float | None = None
     """When the last request was answered; None before the first and during one."""
 
@@ -37,21 +40,32 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
+        """uvicorn's, without its timer."""
         if self.headers_since is not None:
             self.header_bytes += len(data)
             if self.header_bytes > HEADER_BYTES + len(data):
                 self.transport.close()
                 return
-        super().data_received(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+        except httptools.HttpParserUpgrade:
+            self._unsupported_upgrade_warning()
+        if self.in_headers and self.headers_since is None:
+            self.headers_since = self.loop.time()
 
     def on_message_begin(self) -> None:
         self.idle_since = None
-        self.headers_since = self.loop.time()
+        self.in_headers = True
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.headers_since is not None:
-            super().on_header(name, value)
+        if self.in_headers:
+            name = name.lower()
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+            self.headers.append((name, value))
             return
         # A trailer of a chunked body: no client of ours sends any, and they must not pass for headers.
         self.header_bytes += len(name) + len(value)
@@ -59,6 +73,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def on_headers_complete(self) -> None:
+        self.in_headers = False
         self.headers_since = None
         self.header_bytes = 0
         super().on_headers_complete()
@@ -97,19 +112,17 @@ class _Nobody:
         pass
 
 
-class _ShortCycle:
+class _ShortCycle(msgspec.Struct):
     """A request on the short way, with what uvicorn's protocol asks of a request."""
 
-    message_event: Final = _Nobody()
-    disconnected = False
-    response_complete = False
-
-    def __init__(self, path: str, query: bytes, *, keep_alive: bool) -> None:
-        self.path = path
-        self.query = query
-        self.keep_alive = keep_alive
-        self.body = bytearray()
-        self.timer: asyncio.TimerHandle | None = None
+    path: str
+    query: bytes
+    keep_alive: bool
+    body: bytes | bytearray = b""
+    timer: asyncio.TimerHandle | None = None
+    disconnected: bool = False
+    response_complete: bool = False
+    message_event: _Nobody = _Nobody()
 
 
 class CollectorProtocol(BoundedProtocol):
@@ -123,7 +136,7 @@ class CollectorProtocol(BoundedProtocol):
     def on_message_begin(self) -> None:
         """Only what `on_headers_complete` needs; uvicorn's own state is made where it is asked for, in `_prepare`."""
         self.idle_since = None
-        self.headers_since = self.loop.time()
+        self.in_headers = True
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
@@ -135,13 +148,11 @@ class CollectorProtocol(BoundedProtocol):
             self._prepare()
             super().on_headers_complete()
             return
+        self.in_headers = False
         self.headers_since = None
         self.header_bytes = 0
-        self.short = _ShortCycle(path, query, keep_alive=self.parser.should_keep_alive())
-        self._set_cycle(self.short)
-
-    def _set_cycle(self, cycle: Any) -> None:
-        self.cycle = cycle
+        cycle: Any = _ShortCycle(path, query, self.parser.should_keep_alive())
+        self.cycle = self.short = cycle
 
     def _may_be_short(self) -> bool:
         parser = self.parser
@@ -168,7 +179,11 @@ class CollectorProtocol(BoundedProtocol):
         if short is None:
             super().on_body(body)
             return
-        short.body += body
+        if short.body:  # in pieces, which may be many
+            short.body = short.body if isinstance(short.body, bytearray) else bytearray(short.body)
+            short.body += body
+        else:
+            short.body = body
         if len(short.body) > incoming.BATCH_BYTES:
             self._take_long_way(short)
 
@@ -197,8 +212,8 @@ class CollectorProtocol(BoundedProtocol):
         """The app shall wait for the rest of the body, or refuse it."""
         if short is not self.short or self.transport.is_closing():
             return
-        self.short = None
-        self._set_cycle(None)
+        nothing: Any = None
+        self.cycle = self.short = nothing
         self._prepare()
         super().on_headers_complete()
         self.cycle.keep_alive = self.cycle.keep_alive and short.keep_alive  # false when the server is shutting down

@@ -67,6 +67,7 @@ class Collector:
         self._config = config
         self._now = now
         self._loop = asyncio.get_running_loop()
+        self._has_rates = bool(config.events_per_second_per_source or config.events_per_second_per_address)
         self._source_rate = Rate(config.events_per_second_per_source)
         self._address_rate = Rate(config.events_per_second_per_address)
         self.metrics = Metrics(
@@ -255,6 +256,8 @@ class Collector:
         return head.client[0] if head.client else None
 
     def _wait_seconds(self, source: SourceKind, head: Head, events: int) -> int:
+        if not self._has_rates:
+            return 0
         now = self._loop.time()
         wait = self._source_rate.wait_seconds(source.slug, events, now)
         if not wait and self._config.events_per_second_per_address:
