@@ -1,0 +1,51 @@
+"""All measurements in one run, and one table at the end: `make bench`, or `make bench PARTS=collector,loads`.
+
+python bench/run.py [part,part,...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import backlog
+import collector
+import freshness
+from figures import Figure, table
+from machine import QUIET_YARDSTICK, description
+
+import loads
+
+PARTS: Mapping[str, Callable[[], Sequence[Figure]]] = {
+    "collector": collector.figures,
+    "loads": loads.figures,
+    "freshness": freshness.figures,
+    "backlog": backlog.figures,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="?", default="", help=f"of {', '.join(PARTS)}; all of them if empty")
+    chosen = [part for part in parser.parse_args().parts.replace(",", " ").split() if part] or list(PARTS)
+    unknown = sorted(set(chosen) - PARTS.keys())
+    if unknown:
+        parser.error(f"there is no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    began = time.monotonic()
+    print(description(), flush=True)
+    found: list[Figure] = []
+    for part in chosen:
+        print(f"\n{part}", flush=True)
+        found += PARTS[part]()
+    missed = sum(figure.verdict == "NOT met" for figure in found)
+    limits = sum(figure.limit is not None for figure in found)
+    print(f"\n{table(found)}\n")
+    print(
+        f"{limits - missed} of {limits} limits met, {missed} NOT met, in {(time.monotonic() - began) / 60:.0f} minutes. `scaled` is what it would be "
+        f"where json.loads of 1.1 KB takes {QUIET_YARDSTICK} us, as on the quiet machine for which the limits were set; verdicts are about `measured`."
+    )
+
+
+if __name__ == "__main__":
+    main()
