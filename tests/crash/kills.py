@@ -16,7 +16,7 @@ from crash.scene import Scene
 
 VICTIMS: Final = {"collector": 9, "worker": 7, "supervisor": 3, "both": 1}
 MANNERS: Final = {"at once": 6, "at a write": 1, "at a sync": 1}
-IMPATIENT: Final = 0.2
+IMPATIENT: Final = 0.5
 """The share of rounds in which the next kill does not wait until the tables are filled again."""
 SYSTEM_CALLS: Final = {
     "at a write": "write,writev,pwrite64,pwritev,ftruncate",
@@ -45,10 +45,12 @@ class Rounds:
         victims: Mapping[str, int] | None = None,
         manners: Mapping[str, int] | None = None,
         *,
-        check_books: bool = True,
+        is_control: bool = False,
     ) -> None:
+        """A control's books need not add up, and every round of it waits until the tables are filled again."""
         self._scene = scene
-        self._status = scene.status if check_books else scene.server.status
+        self._status = scene.server.status if is_control else scene.status
+        self._impatient = 0.0 if is_control else IMPATIENT
         self._random = random.Random(f"rounds {seed}")
         self._victims = dict(victims or VICTIMS)
         self._manners = dict(manners or MANNERS) if shutil.which("strace") else {"at once": 1}
@@ -69,7 +71,7 @@ class Rounds:
         victim = self._draw(self._victims)
         manner = self._draw(self._manners) if victim in ("collector", "worker") else "at once"
         nth = self._random.randint(1, 8)
-        impatient = self._random.random() < IMPATIENT
+        impatient = self._random.random() < self._impatient
         if victim == "supervisor":
             killed = time.monotonic()
             self._kill_supervisor()

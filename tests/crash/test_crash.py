@@ -31,7 +31,7 @@ def test_the_oracle_finds_a_loader_without_compare_and_set(tmp_path: Path) -> No
         manners=AT_ONCE,
         mix=Mix(repeats=0.0),
         settle_seconds=1.0,
-        check_books=False,
+        is_control=True,
     )
     assert report.verdict.doubled
     assert [] == list(report.verdict.lost)
@@ -47,7 +47,7 @@ def test_the_oracle_finds_a_collector_that_answers_too_early(tmp_path: Path) -> 
         victims={"collector": 1},
         manners=AT_ONCE,
         settle_seconds=1.0,
-        check_books=False,
+        is_control=True,
     )
     assert report.verdict.lost
     assert [] == list(report.verdict.doubled)

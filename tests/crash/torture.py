@@ -50,13 +50,13 @@ def torture(
     manners: Mapping[str, int] | None = None,
     mix: Mix | None = None,
     settle_seconds: float = 120.0,
-    check_books: bool = True,
+    is_control: bool = False,
     tell: bool = False,
 ) -> Report:
     """Kill and recover `rounds` times under load, then judge."""
     scene = Scene(folder, seed, stand_ins=stand_ins, settings=settings, mix=mix)
     with scene:
         scene.flow()
-        done = Rounds(scene, seed, victims, manners, check_books=check_books).run(rounds, tell=tell)
+        done = Rounds(scene, seed, victims, manners, is_control=is_control).run(rounds, tell=tell)
         verdict = scene.verdict(settle_seconds)
         return Report(done, verdict, len(scene.ledger.own_table_by_id), scene.checked_books)
