@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
@@ -100,13 +101,13 @@ class Connections:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.by_descriptor[connection.fileno()] = connection
             self.poll.register(connection.fileno(), select.EPOLLIN)
-        self.free = list(self.by_descriptor)
+        self.free = deque(self.by_descriptor)
         self.sent = self.events = self.sent_bytes = 0
 
     def send(self) -> None:
         request = next(self.source)
         # Blocking: the server reads on every connection, so that it waits for the socket's buffer at most.
-        self.by_descriptor[self.free.pop()].sendall(request.content)
+        self.by_descriptor[self.free.popleft()].sendall(request.content)
         self.sent += 1
         self.events += request.events
         self.sent_bytes += len(request.content)
