@@ -25,7 +25,8 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS: Final = 0.05
 SHARE: Final = 0.25
-"""While events trickle in, loads take at most this share of the time: the dearer a load, the later the next begins."""
+"""While events trickle in, loads take at most this share of the time: the dearer a load, the later the next begins, but not
+later than `interval_seconds` after it began."""
 QUIET_SECONDS: Final = 3.0
 JOURNAL_BYTES: Final = 64_000_000
 """What is not checkpointed yet stays in the memory of the warehouse: with four times this the backlog costs no less CPU
@@ -141,7 +142,8 @@ class Loader:
         self._last_load = self._monotonic()
         if outcome.is_full:
             return self._last_load
-        return self._last_load + min(self._config.interval_seconds, outcome.seconds * (1 / SHARE - 1))
+        rest = max(0.0, self._config.interval_seconds - outcome.seconds)
+        return self._last_load + min(rest, outcome.seconds * (1 / SHARE - 1))
 
     def _failed(self, error: Exception) -> None:
         if self._tries <= 1 or not isinstance(error, RetryableError):
