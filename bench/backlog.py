@@ -12,6 +12,7 @@ import argparse
 import itertools
 import multiprocessing
 import os
+import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -35,7 +36,6 @@ CHUNK = 500
 POLL_SECONDS = 0.5
 GROWTH = 1.2
 """Memory at the end, against memory at a tenth of the way."""
-MEMORY_LIMIT_MB = 500.0
 CPU_LIMIT_US = 80.0
 PLACES = (0.1, 0.5, 1.0)
 
@@ -43,6 +43,7 @@ PLACES = (0.1, 0.5, 1.0)
 class Moment(NamedTuple):
     position: int
     memory: Memory
+    yardstick: float
     seconds: float
     cpu_seconds: float
 
@@ -60,6 +61,7 @@ def write(folder: Path, slug: str, count: int) -> None:
 def drained(folder: Path, count: int) -> list[Moment]:
     """What the worker took, from its first answer until everything is loaded."""
     moments: list[Moment] = []
+    event = next(samples.events("single"))
     with servers.worker(folder) as pid:
         began = time.monotonic()
         name, descriptor = short_path(folder / WORKER_SOCKET)
@@ -69,7 +71,9 @@ def drained(folder: Path, count: int) -> list[Moment]:
                 if answer.status_code != 200:
                     raise SystemExit(f"the worker answered {answer.status_code}: {answer.text}")
                 position = next((int(row[0]) for row in answer.json()["rows"]), 0)
-                moments.append(Moment(position, memory(pid), time.monotonic() - began, cpu_seconds(pid)))
+                moments.append(
+                    Moment(position, memory(pid), yardstick(event, 0.0), time.monotonic() - began, cpu_seconds(pid))
+                )
                 time.sleep(POLL_SECONDS)
             loaded = http.post("http://worker/api/query", json={"sql": "SELECT sum(loaded) FROM headrace.books"})
         os.close(descriptor)
@@ -86,7 +90,6 @@ def run(folder: Path, count: int) -> list[Figure]:
     filling.join()
     size = sum(file.stat().st_size for file in (folder / LOG).rglob("*") if file.is_file()) / 1e6
     print(f"{count} events written in {time.monotonic() - began:.0f} s, {size:.0f} MB on disk", flush=True)
-    stick = yardstick(next(samples.events("single")))
     moments = drained(folder, count)
     places = [next(moment for moment in moments if moment.position >= count * place) for place in PLACES]
     for place, moment in zip(PLACES, places, strict=True):
@@ -96,10 +99,11 @@ def run(folder: Path, count: int) -> list[Figure]:
             flush=True,
         )
     first, last = places[0], places[-1]
+    stick = statistics.median(moment.yardstick for moment in moments)
     per_event = (last.cpu_seconds - first.cpu_seconds) * 1e6 / (last.position - first.position)
     return [
         Figure("backlog, RSS at 100 % against 10 %", "times", last.memory.rss / first.memory.rss, GROWTH),
-        Figure("backlog, RSS at most", "MB", max(moment.memory.rss for moment in moments), MEMORY_LIMIT_MB),
+        Figure("backlog, RSS at most", "MB", max(moment.memory.rss for moment in moments)),
         Figure("backlog, whole worker from log to commit", "us CPU an event", per_event, CPU_LIMIT_US, stick),
         Figure("backlog", "events a second", last.position / last.seconds),
     ]

@@ -124,7 +124,7 @@ class Markers:
 
 
 class Sampled:
-    """Memory and CPU of processes, twice a second, until `stop`."""
+    """Memory and CPU of processes, twice a second, until the end."""
 
     def __init__(self, pids: dict[str, int]) -> None:
         self._pids = pids
@@ -134,6 +134,7 @@ class Sampled:
         self.peak = Memory(0, 0)
         self.peaks = dict.fromkeys(pids, Memory(0, 0))
         self.cpu: dict[str, float] = {}
+        self.yardsticks: list[float] = []
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -147,7 +148,10 @@ class Sampled:
         self.cpu = {name: cpu_seconds(pid) - self._cpu[name] for name, pid in self._pids.items()}
 
     def _sample(self) -> None:
+        event = next(samples.events("single"))
         while not self._done.wait(0.5):
+            # Beside the load, as fast as the cores are then: alone it would be faster.
+            self.yardsticks.append(yardstick(event, 0.0))
             now = {name: memory(pid) for name, pid in self._pids.items()}
             for name, taken in now.items():
                 self.peaks[name] = max(self.peaks[name], taken)
@@ -172,18 +176,16 @@ def run(folder: Path, seconds: float, per_second: float) -> list[Figure]:
         running = stack.enter_context(servers.serve(folder))
         job = Job(running.port, mixture, 16, per_second * turn[0] / turn[1])
         client = stack.enter_context(Client(job))
-        stick = yardstick(next(samples.events("single")))
         sampled = stack.enter_context(Sampled(running.pids))
         markers = stack.enter_context(Markers(running.port, keys["http-api"], folder, seconds))
         result = client.run(seconds)
-    return _figures(result.events, result.events / result.seconds, result.late, markers, sampled, stick)
+    return _figures(result.events, result.events / result.seconds, result.late, markers, sampled)
 
 
-def _figures(
-    events: int, per_second: float, late: float, markers: Markers, sampled: Sampled, stick: float
-) -> list[Figure]:
+def _figures(events: int, per_second: float, late: float, markers: Markers, sampled: Sampled) -> list[Figure]:
     waits = sorted(markers.waits)
     p99 = waits[int(len(waits) * 0.99)]
+    stick = statistics.median(sampled.yardsticks)
     print(
         f"{events} events at {per_second:.0f} a second, the client at worst {late * 1e3:.0f} ms late; {len(waits)} markers"
     )
