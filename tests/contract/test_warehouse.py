@@ -31,7 +31,7 @@ from headrace.warehouses.base import (
     Warehouse,
 )
 from headrace.warehouses.duckdb import DuckDB
-from loads import START, TRACK_COLUMNS, TRACKS, arrow, at, latest, load, tracks
+from made_loads import START, TRACK_COLUMNS, TRACKS, arrow, at, latest, load, tracks
 
 Open = Callable[[], Warehouse]
 

@@ -15,7 +15,7 @@ from headrace.errors import RetryableError
 from headrace.warehouses import _duckdb_load
 from headrace.warehouses.base import Load
 from headrace.warehouses.duckdb import DuckDB
-from loads import tracks
+from made_loads import tracks
 
 LOAD_ROWS = 500
 

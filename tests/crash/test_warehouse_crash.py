@@ -122,7 +122,7 @@ from pathlib import Path
 from headrace.config import WarehouseConfig
 from headrace.errors import WarehouseUnavailableError
 from headrace.warehouses.duckdb import DuckDB
-from loads import tracks
+from made_loads import tracks
 
 file = Path(sys.argv[1])
 warehouse = DuckDB(file, WarehouseConfig(memory_bytes=128_000_000))

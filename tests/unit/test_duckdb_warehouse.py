@@ -19,7 +19,7 @@ from headrace.config import WarehouseConfig
 from headrace.errors import ConfigError, FolderInUseError, PositionError, WarehouseUnavailableError
 from headrace.warehouses.base import HOUSEKEEPING_TABLES, Position, TableName
 from headrace.warehouses.duckdb import DuckDB
-from loads import tracks
+from made_loads import tracks
 
 CONFIG = WarehouseConfig(memory_bytes=128_000_000)
 SOURCES = Path(__file__).parent.parent.parent / "src"

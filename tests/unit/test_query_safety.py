@@ -20,7 +20,7 @@ from headrace.errors import QueryError
 from headrace.warehouses import _duckdb_functions, _duckdb_select
 from headrace.warehouses.base import Columns, ColumnType, QueryResult, TableName
 from headrace.warehouses.duckdb import DuckDB
-from loads import arrow, load, tracks
+from made_loads import arrow, load, tracks
 
 CASES = Path(__file__).parent.parent / "cases" / "queries"
 REFUSED = json.loads((CASES / "refused.json").read_text())
