@@ -20,17 +20,17 @@ from typing import NamedTuple
 
 import httpx
 import msgspec
+
 import samples
 import servers
 from figures import Figure, table
-from loader import events
-from machine import Memory, Watch, cpu_seconds, memory, yardstick
-
 from headrace import event as log_event
 from headrace.app.folder import LOG, WORKER_SOCKET, short_path
 from headrace.config import Config
 from headrace.log.base import Tally
 from headrace.log.sqlite import SqliteLog
+from loader import events
+from machine import Memory, Watch, cpu_seconds, memory, yardstick
 
 CHUNK = 500
 POLL_SECONDS = 0.5

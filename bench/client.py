@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Self
 
 import msgspec
+
 import samples
 
 RECEIVE_BYTES = 65_536

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import duckdb
 import msgspec
-from loader import START, StagedDuckDB, StagedLog, events
 
 from headrace.config import LoaderConfig, WarehouseConfig
 from headrace.event import Event
 from headrace.loader import duplicates
 from headrace.loader.loader import Loader
 from headrace.workspace.records import Source
+from loader import START, StagedDuckDB, StagedLog, events
 
 SECONDS_BEFORE = 20 * 86_400
 NOW = START + timedelta(days=1)

@@ -22,13 +22,13 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
+
 import samples
 import servers
 from client import Client, Job, Stream
 from figures import Figure, table
-from machine import Memory, Watch, cpu_seconds, memory, yardstick
-
 from headrace.app.folder import WORKER_SOCKET, short_path
+from machine import Memory, Watch, cpu_seconds, memory, yardstick
 
 WAIT_LIMIT_SECONDS = 2.0
 MEMORY_LIMIT_MB = 500.0

@@ -20,15 +20,14 @@ import samples
 from backlog import write
 from duplicates import existing, loader_over
 from figures import Figure, table
-from loader import START, StagedDuckDB, StagedLog, events
-from machine import Watch, yardstick
-
 from headrace.app.folder import LOG
 from headrace.config import LoaderConfig, LogConfig, WarehouseConfig
 from headrace.loader.loader import Loader
 from headrace.log.sqlite import SqliteLog
 from headrace.warehouses.duckdb import DuckDB
 from headrace.workspace.records import Source
+from loader import START, StagedDuckDB, StagedLog, events
+from machine import Watch, yardstick
 
 CPU_LIMIT_US = 80.0
 RATIO_LIMIT = 1.2

@@ -12,10 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 import backlog
 import collector
 import freshness
+import loads
 from figures import Figure, table
 from machine import QUIET_YARDSTICK, description
-
-import loads
 
 PARTS: Mapping[str, Callable[[], Sequence[Figure]]] = {
     "collector": collector.figures,
