@@ -34,7 +34,7 @@ from headrace.loader.loader import Loader
 from headrace.log.base import Bounds, Slice, Tally
 from headrace.log.sqlite import SqliteLog
 from headrace.warehouses.base import Load
-from headrace.warehouses.duckdb import DuckDB
+from headrace.warehouses._duckdb import DuckDB
 from headrace.workspace.records import Source
 
 START = datetime(2026, 11, 1, tzinfo=UTC)

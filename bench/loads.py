@@ -24,7 +24,7 @@ from headrace.app.folder import LOG
 from headrace.config import LoaderConfig, LogConfig, WarehouseConfig
 from headrace.loader.loader import Loader
 from headrace.log.sqlite import SqliteLog
-from headrace.warehouses.duckdb import DuckDB
+from headrace.warehouses._duckdb import DuckDB
 from headrace.workspace.records import Source
 from loader import START, StagedDuckDB, StagedLog, events
 from machine import Watch, yardstick

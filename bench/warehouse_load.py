@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from headrace.config import WarehouseConfig
 from headrace.warehouses.base import Books, Columns, ColumnType, Load, TableName, Upsert
-from headrace.warehouses.duckdb import DuckDB
+from headrace.warehouses._duckdb import DuckDB
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 TRACKS, IDENTIFIES, USERS = (TableName("shop", table) for table in ("tracks", "identifies", "users"))

@@ -10,7 +10,7 @@ from headrace.config import LoaderConfig, WarehouseConfig
 from headrace.event import LogEntry
 from headrace.loader.loader import Loader
 from headrace.warehouses.base import Books, Load, TableName
-from headrace.warehouses.duckdb import DuckDB
+from headrace.warehouses._duckdb import DuckDB
 from list_log import ListLog
 from made_events import START, source
 

@@ -10,6 +10,7 @@ HeadraceError
 │   ├── LogUnavailableError  the log cannot store now (disk full, sync error, staging full)
 │   └── WarehouseUnavailableError   the warehouse cannot be reached or has no memory or disk left
 ├── LogCorruptError          stored bytes do not fit their checksum
+├── WideningRefusedError     the warehouse holds a column to its type: its values go to discards, loading goes on
 ├── PositionError            a stored position does not fit the log, or another loader moved it
 └── RejectedEventError       one event cannot become a row: it is stored as a rejected event
 
@@ -70,6 +71,17 @@ class WarehouseUnavailableError(RetryableError):
 
 class LogCorruptError(HeadraceError):
     """Stored bytes do not fit their checksum."""
+
+
+class WideningRefusedError(HeadraceError):
+    """Something in the warehouse holds `column` of `schema.table` to its type; `reason` names it and says what to do."""
+
+    def __init__(self, schema: str, table: str, column: str, reason: str) -> None:
+        super().__init__(f"warehouse: {schema}.{table}.{column} keeps its type: {reason}")
+        self.schema = schema
+        self.table = table
+        self.column = column
+        self.reason = reason
 
 
 class PositionError(HeadraceError):

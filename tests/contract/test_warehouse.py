@@ -30,7 +30,7 @@ from headrace.warehouses.base import (
     TableName,
     Warehouse,
 )
-from headrace.warehouses.duckdb import DuckDB
+from headrace.warehouses._duckdb import DuckDB
 from made_loads import START, TRACK_COLUMNS, TRACKS, arrow, at, latest, load, tracks
 
 Open = Callable[[], Warehouse]

@@ -14,7 +14,7 @@ from headrace.config import WarehouseConfig
 from headrace.errors import RetryableError
 from headrace.warehouses import _duckdb_load
 from headrace.warehouses.base import Load
-from headrace.warehouses.duckdb import DuckDB
+from headrace.warehouses._duckdb import DuckDB
 from made_loads import tracks
 
 LOAD_ROWS = 500

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from headrace.config import WarehouseConfig
-from headrace.warehouses.duckdb import DuckDB
+from headrace.warehouses._duckdb import DuckDB
 
 SCRIPT = Path(__file__).parent / "loading.py"
 TESTS = Path(__file__).parent.parent
@@ -121,7 +121,7 @@ import json, resource, sys
 from pathlib import Path
 from headrace.config import WarehouseConfig
 from headrace.errors import WarehouseUnavailableError
-from headrace.warehouses.duckdb import DuckDB
+from headrace.warehouses._duckdb import DuckDB
 from made_loads import tracks
 
 file = Path(sys.argv[1])

@@ -18,7 +18,7 @@ import pytest
 from headrace.config import WarehouseConfig
 from headrace.errors import ConfigError, FolderInUseError, PositionError, WarehouseUnavailableError
 from headrace.warehouses.base import HOUSEKEEPING_TABLES, Position, TableName
-from headrace.warehouses.duckdb import DuckDB
+from headrace.warehouses._duckdb import DuckDB
 from made_loads import tracks
 
 CONFIG = WarehouseConfig(memory_bytes=128_000_000)
@@ -246,7 +246,7 @@ def test_a_commit_that_nobody_could_ask_about_is_asked_about_before_it_is_tried_
 
 
 def test_listing_the_driver_does_not_import_the_engine() -> None:
-    code = "import sys, headrace.warehouses.duckdb; sys.exit('_duckdb' in sys.modules or 'pyarrow' in sys.modules)"
+    code = "import sys, headrace.warehouses._duckdb; sys.exit('_duckdb' in sys.modules or 'pyarrow' in sys.modules)"
     assert (
         subprocess.run(
             [sys.executable, "-c", code], check=False, env={**os.environ, "PYTHONPATH": str(SOURCES)}

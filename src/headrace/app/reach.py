@@ -54,7 +54,7 @@ def status_of(config: Config) -> Status:
 @contextmanager
 def _opened(config: Config) -> Iterator[tuple[list[LogReader], Any, Workspace]]:
     from headrace.log.sqlite import SqliteLog  # noqa: PLC0415 - drivers load when a connection opens
-    from headrace.warehouses.duckdb import DuckDB  # noqa: PLC0415 - as above
+    from headrace.warehouses._duckdb import DuckDB  # noqa: PLC0415 - as above
     from headrace.workspace.workspace import Workspace  # noqa: PLC0415 - as above
 
     if not config.folder.is_dir():

@@ -23,7 +23,7 @@ from headrace.console.status import Status, WarehouseStatus, status
 from headrace.errors import HeadraceError, RetryableError
 from headrace.loader.loader import Loader
 from headrace.log.sqlite import SqliteLog
-from headrace.warehouses.duckdb import DuckDB
+from headrace.warehouses._duckdb import DuckDB
 from headrace.workspace.records import Source
 from headrace.workspace.workspace import Workspace
 

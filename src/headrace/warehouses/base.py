@@ -1,10 +1,21 @@
 """The port of a warehouse: it knows tables and transactions, not events.
 
-A load is one transaction: DDL first, then the compare-and-set of the position, then rows and the latest-state tables
-(`Upsert`), then commit. Either all of it is there or nothing. A driver of this guarantee ("transactional") must make
-`commit` fail with PositionError, and store nothing, when the stored position is not `Load.start`.
+A file of this folder is a kind of warehouse: its one subclass of `WarehouseKind` is the catalogue entry, an instance is what
+a user configured, and `open` gives a `Warehouse`, through which one loader writes and anybody reads.
 
-Values arrive as Arrow tables whose columns have exactly the types of `ARROW_TYPES`. Timestamps are UTC microseconds.
+What a driver guarantees about exactly-once is one of two things, and the contract suite asserts it:
+
+*transactional*: a load is one transaction. DDL first, then the compare-and-set of the position, then rows and the
+latest-state tables (`Upsert`), then commit. Either all of it is there or nothing. `commit` fails with PositionError, and
+stores nothing, when the stored position is not `Load.start`. `unfinished` is always None.
+
+*per table*: the engine has no transaction over several tables. `commit` first writes down which load it begins (range and
+`loaded_at`), then each table takes its rows and remembers the range in one step of that table's own, and the position moves last.
+Until then `unfinished` names the load, look-ups of ids leave its rows out (they are those with its `loaded_at`), and the loader makes a load of exactly
+that range and `loaded_at` again: tables that have the range are skipped, the others take it. One loader at a time, by a
+lease that `position` takes and every call renews. Everything that could be wrong with a load is checked before it is begun.
+
+Values arrive as Arrow tables whose columns have exactly the types of `loader.columns.ARROW_TYPES`. Timestamps are UTC microseconds.
 """
 
 from __future__ import annotations
@@ -12,11 +23,16 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, Protocol
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal, NamedTuple, Protocol, cast, get_type_hints
 
 import msgspec
 
-HOUSEKEEPING: str = "headrace"
+from headrace import catalog
+from headrace.config import WarehouseConfig
+from headrace.errors import NotFoundError
+
+HOUSEKEEPING: Final = "headrace"
 """The schema of headrace's own tables in every warehouse."""
 
 
@@ -39,6 +55,9 @@ class TableName(NamedTuple):
 Columns = dict[str, ColumnType]
 
 
+Guarantee = Literal["transactional", "per table"]
+
+
 class Position(NamedTuple):
     """Where a consumer is in a partition: everything before `next` is in the warehouse."""
 
@@ -55,6 +74,26 @@ class Books(NamedTuple):
     refused: int = 0
     """Refused at the door and stored in headrace.rejected."""
     filtered: int = 0
+    """Left out by the warehouse's selection."""
+
+    def plus(self, other: Books) -> Books:
+        return Books(*(mine + its for mine, its in zip(self, other, strict=True)))
+
+
+class Hour(NamedTuple):
+    """What the books are kept by: a source's events received in one hour (its first moment, UTC)."""
+
+    source: str
+    hour: datetime
+
+
+class Unfinished(NamedTuple):
+    """A load that a per-table driver began and did not end: offsets from `start` to before `end`."""
+
+    incarnation: str
+    start: int
+    end: int
+    loaded_at: datetime
 
 
 class Upsert(msgspec.Struct, frozen=True):
@@ -77,7 +116,7 @@ class Load(msgspec.Struct, frozen=True):
     """One transaction. `create` holds whole tables that are new, `add` new columns of tables that exist, `widen` columns
     that change from INTEGER to FLOAT. `rows` maps a table to an Arrow table whose column names are a subset
     of the table's; missing columns are NULL. Rows of the housekeeping schema travel in `rows` like any other;
-    `books` is added to headrace.books and `touched` sets last_seen in headrace.columns for (schema, table, column)."""
+    `books` is added to headrace.books (a negative count takes away) and `touched` sets last_seen in headrace.columns for (schema, table, column)."""
 
     consumer: str
     partition: int
@@ -89,9 +128,10 @@ class Load(msgspec.Struct, frozen=True):
     add: Mapping[TableName, Columns] = {}
     widen: Mapping[TableName, Sequence[str]] = {}
     upserts: Sequence[Upsert] = ()
-    books: Mapping[str, Books] = {}
+    books: Mapping[Hour, Books] = {}
     touched: Sequence[tuple[str, str, str]] = ()
     started: datetime | None = None
+    """The `loaded_at` of every row of the load."""
 
 
 class NamedColumn(NamedTuple):
@@ -117,68 +157,233 @@ class QueryResult(msgspec.Struct, frozen=True):
     seconds: float
 
 
-class Warehouse(Protocol):
-    """An open warehouse. All methods but `query` are called by one thread, the loader's; `query` by any."""
+class Account(NamedTuple):
+    """What a warehouse says of itself, all of one moment, so that it adds up. `last_received` is the greatest received_at by schema."""
 
-    guarantee: Literal["transactional", "per table"]
+    books: Mapping[Hour, Books]
+    positions: Mapping[tuple[str, int], Position]
+    """By consumer and partition."""
+    discards: int
+    last_received: Mapping[str, datetime]
+
+
+class Retyping(msgspec.Struct, frozen=True):
+    """A column gets another type. `values` holds blocks of (id, received_at, value): every row whose new value is not null,
+    with the new Arrow type; rows that are not among them become null. headrace.discards loses all rows of this table and column and
+    gets `discards` (an Arrow table) instead; headrace.columns learns the type. With `latest` the column of that latest-state table
+    gets the type too, and its values are computed anew from the history for all keys."""
+
+    table: TableName
+    column: str
+    type: ColumnType
+    values: Iterable[Any]  # pyarrow.Table
+    discards: Any  # pyarrow.Table
+    latest: Upsert | None = None
+
+
+class Warehouse(Protocol):
+    """An open warehouse. Methods that a loader's thread alone calls are marked so; all others any thread may call."""
+
+    guarantee: Guarantee
 
     def position(self, consumer: str, partition: int) -> Position | None:
-        """The stored position; None when this consumer never loaded from this partition."""
+        """The stored position; None when this consumer never loaded from this partition. The loader's thread."""
+        ...
+
+    def unfinished(self, consumer: str, partition: int) -> Unfinished | None:
+        """The load to make again before any other; always None for a transactional driver. The loader's thread; asked before each load."""
         ...
 
     def tables(self) -> Mapping[TableName, Columns]:
-        """Every table with its columns and types, housekeeping included. Called at start."""
+        """Every table with its columns and types, housekeeping included. The loader's thread, at the start."""
         ...
 
     def named_columns(self) -> Sequence[NamedColumn]:
-        """headrace.columns. Called at start."""
+        """headrace.columns. The loader's thread, at the start."""
         ...
 
-    def books(self) -> Mapping[str, Books]:
-        """headrace.books by source, over all partitions."""
+    def books(self) -> Mapping[Hour, Books]:
+        """headrace.books, over all partitions."""
         ...
 
     def ids_since(self, schema: str, since: datetime) -> Iterator[tuple[datetime, datetime, Sequence[str]]]:
         """The ids of all rows of `tracks`, identifies, groups, pages, screens, aliases of the schema with
         received_at >= since, in blocks of at most 100,000 as (least and greatest received_at, ids), in the order of received_at as far as it
-        is cheap. Called at start, to rebuild the filters of duplicates."""
+        is cheap. An unfinished load's rows are left out. The loader's thread, at the start: it rebuilds the filters of duplicates."""
         ...
 
     def existing_ids(self, schema: str, ids: Sequence[str], spans: Sequence[tuple[datetime, datetime]]) -> set[str]:
-        """Which of these ids are in one of those tables within one of the spans (inclusive) of received_at."""
+        """Which of these ids are in one of those tables within one of the spans (inclusive) of received_at. An unfinished
+        load's rows are left out. The loader's thread."""
         ...
 
     def rejected_ids(self, source: str, ids: Sequence[str]) -> set[str]:
-        """Which of these ids of a source are in headrace.rejected with the stage `loader`."""
+        """Which of these ids of a source are in headrace.rejected with the stage `loader`. An unfinished load's rows are
+        left out. The loader's thread."""
         ...
 
     def integers_within(self, table: TableName, column: str, bound: int) -> bool:
-        """Whether every stored value of an integer column is from -bound to bound. Called before the column is widened."""
+        """Whether every stored value of an integer column is from -bound to bound. Called before the column is widened.
+        The loader's thread."""
         ...
 
     def commit(self, load: Load) -> None:
-        """Run the load as one transaction.
+        """Run the load, as its guarantee says. The loader's thread.
 
         Raises PositionError when the stored position is not `load.start` (for a first load: when there is one), and
-        WarehouseUnavailableError when the warehouse cannot take it now; in both cases nothing is stored.
+        WarehouseUnavailableError when the warehouse cannot take it now; in both cases nothing is stored, or what is stored is
+        `unfinished`. Raises WideningRefusedError when something holds a column of `load.widen` to its type (a view that uses it, a lock that
+        does not go away within 2 s); nothing is stored then, and the loader makes the load again without it.
         Any other error (ValueError) means that the load itself is wrong, and nothing is stored either. Every load moves the
         position: `end` is greater than `start`. After WarehouseUnavailableError the same load may be given again, whether or
         not the failed COMMIT had worked."""
         ...
 
     def checkpoint(self, *, force: bool = False) -> bool:
-        """Called at quiet times (and with force when the engine's own journal has grown large); True when it did something."""
+        """Called at quiet times (and with force when the engine's own journal has grown large); True when it did something.
+        False at once where the engine cares for itself. The loader's thread."""
         ...
 
     def journal_bytes(self) -> int:
-        """The size of what a checkpoint would fold in."""
+        """The size of what a checkpoint would fold in; 0 where the engine cares for itself."""
         ...
 
     def query(self, sql: str, *, max_rows: int, timeout_seconds: float) -> QueryResult:
         """One SELECT of a user. Raises QueryError for anything else, for wrong SQL and when it takes too long."""
         ...
 
+    def arrow(self, sql: str, *, max_rows: int, timeout_seconds: float) -> Any:
+        """The same as a pyarrow.Table, with the engine's own Arrow types; raises the same errors and, for more than
+        `max_rows` rows, QueryError with the code query_too_large."""
+        ...
+
+    def account(self, schemas: Sequence[str]) -> Account:
+        """What `headrace status` tells. Schemas without tables are left out."""
+        ...
+
+    def latest_rows(self, table: str, limit: int) -> Any:
+        """The newest rows of a housekeeping table (`loads`, `discards` or `rejected`), newest first, as a pyarrow.Table of all its columns."""
+        ...
+
+    def column_values(self, table: TableName, column: str) -> Iterator[Any]:
+        """Every row whose value in the column is not null, as pyarrow.Tables (id, received_at, value) of at most 100,000 rows. The loader's thread."""
+        ...
+
+    def retype(self, retyping: Retyping) -> None:
+        """Change a column's type, in one transaction or, per table, in a way that can be repeated. The loader's thread.
+
+        Raises WideningRefusedError when something holds the column to its type, WarehouseUnavailableError."""
+        ...
+
+    def replace(self, old: TableName, new: TableName) -> int:
+        """Put the table `new` in the place of `old`, after adding to it those rows of `old` whose id it does not have (their
+        number is returned), for the columns that both have; columns that only `old` has are added first. `old` need not exist.
+        In one transaction or, per table, in a way that can be repeated. The loader's thread."""
+        ...
+
+    def recompute(self, upsert: Upsert) -> None:
+        """Compute the latest-state table anew from all of its history. The loader's thread."""
+        ...
+
+    def drop(self, table: TableName) -> None:
+        """Remove a table; nothing happens when there is none. The loader's thread; only for tables that a rebuild made."""
+        ...
+
     def close(self) -> None: ...
+
+
+class WarehouseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a kind can be set to: a subclass with annotated fields, each with a default. Descriptions feed forms and
+    documentation; `extra={"secret": True}` in a field's Meta keeps the value encrypted at rest and masked wherever it is shown."""
+
+
+class Place(NamedTuple):
+    """What a configured warehouse gets from its surroundings."""
+
+    slug: str
+    folder: Path
+    """The data folder, for what is embedded."""
+    limits: WarehouseConfig
+
+
+class Finding(NamedTuple):
+    """One step of `headrace warehouse test`, in the order in which they are taken: network, login, privilege, schema, write.
+
+    `remedy` is the statement or the setting that mends it, empty when `ok`."""
+
+    step: str
+    ok: bool
+    text: str
+    remedy: str = ""
+
+
+class WarehouseKind:
+    """A catalogue entry. A subclass in its own file sets the class variables and overrides `open` and `check`."""
+
+    title: ClassVar[str]
+    summary: ClassVar[str]
+    docs_url: ClassVar[str]
+    guarantee: ClassVar[Guarantee]
+    tried: ClassVar[str]
+    """Against what it was tried, in words, for example: PostgreSQL 15, or: not yet tried on a live account."""
+    setup: ClassVar[Sequence[str]] = ()
+    """What the operator prepares at the other end, a sentence or statement each."""
+    Settings: ClassVar[type[WarehouseSettings]] = WarehouseSettings
+
+    def __init__(self, settings: WarehouseSettings, place: Place) -> None:
+        self.settings = settings
+        self.place = place
+
+    def open(self) -> Warehouse:
+        """Connect, and create the housekeeping tables where they are missing. Heavy drivers are imported here, not before.
+
+        Raises ConfigError (the settings are wrong) and WarehouseUnavailableError (try again)."""
+        raise NotImplementedError
+
+    def check(self) -> Sequence[Finding]:
+        """What `headrace warehouse test` shows: each step up to the first that fails. Leaves nothing behind and raises nothing."""
+        raise NotImplementedError
+
+
+def kinds() -> Mapping[str, type[WarehouseKind]]:
+    """Every kind of warehouse by slug."""
+    return cast("Mapping[str, type[WarehouseKind]]", catalog.connectors("headrace.warehouses", WarehouseKind))
+
+
+def kind(slug: str) -> type[WarehouseKind]:
+    """Raises NotFoundError that lists what there is."""
+    found = kinds().get(slug)
+    if found is None:
+        raise NotFoundError(f"warehouse: there is no kind {slug!r} in the catalogue; it has {', '.join(kinds())}")
+    return found
+
+
+class Setting(NamedTuple):
+    """A setting that a kind declares, for forms and documentation. `default` is a JSON value."""
+
+    name: str
+    default: Any
+    description: str
+    is_secret: bool
+
+
+def declared_settings(kind: type[WarehouseKind]) -> Sequence[Setting]:
+    """In the order of the classes; a description is empty where the author gave none."""
+    hints = get_type_hints(kind.Settings, include_extras=True)
+    defaults = msgspec.to_builtins(kind.Settings())
+    found = []
+    for name in kind.Settings.__struct_fields__:
+        metas = [meta for meta in getattr(hints[name], "__metadata__", ()) if isinstance(meta, msgspec.Meta)]
+        meta = metas[0] if metas else msgspec.Meta()
+        is_secret = bool((meta.extra or {}).get("secret"))
+        found.append(Setting(name, defaults[name], meta.description or "", is_secret))
+    return found
+
+
+def configured(kind_slug: str, settings: Mapping[str, Any], place: Place) -> WarehouseKind:
+    """The instance for a stored warehouse. Raises msgspec.ValidationError for settings that the kind does not declare."""
+    chosen = kind(kind_slug)
+    return chosen(msgspec.convert(dict(settings), chosen.Settings), place)
 
 
 def union(parts: Iterable[Mapping[TableName, Columns]]) -> dict[TableName, Columns]:
@@ -241,6 +446,7 @@ HOUSEKEEPING_TABLES: Mapping[str, Columns] = {
     },
     "books": {
         "source": ColumnType.STRING,
+        "hour": ColumnType.TIMESTAMP,
         "loaded": ColumnType.INTEGER,
         "duplicates": ColumnType.INTEGER,
         "rejected": ColumnType.INTEGER,
@@ -249,7 +455,11 @@ HOUSEKEEPING_TABLES: Mapping[str, Columns] = {
     },
 }
 """The driver creates these when it opens a warehouse for the first time. `rejected`, `discards`, `loads` and `columns`
-get rows through `Load.rows`; `loads.seconds` is measured by the loader up to the commit."""
+get rows through `Load.rows`; `loads.seconds` is measured by the loader up to the commit; `loads.result` is `ok`, or the text of a
+failure that came before (its `rows` is `{}`, its positions are those of the failed load)."""
 
 HISTORY_TABLES: Sequence[str] = ("tracks", "identifies", "groups", "pages", "screens", "aliases")
 """The tables in which every event of a schema has exactly one row: an id is looked up here and nowhere else."""
+
+KEYS: Final[Mapping[str, Sequence[str]]] = {"offsets": ("consumer", "partition"), "books": ("source", "hour")}
+"""The unique keys of housekeeping tables."""

@@ -13,7 +13,7 @@ def stand_in(role: str) -> None:
     from headrace.errors import WarehouseUnavailableError
     from headrace.loader import loader
     from headrace.warehouses.base import Load
-    from headrace.warehouses.duckdb import DuckDB
+    from headrace.warehouses._duckdb import DuckDB
 
     commit = DuckDB.commit
     file = Path(os.environ["CRASH_CLOSED_FILE"])

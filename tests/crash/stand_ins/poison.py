@@ -13,7 +13,7 @@ def stand_in(role: str) -> None:
     from headrace.event import Event
     from headrace.loader import batch
     from headrace.warehouses.base import Load
-    from headrace.warehouses.duckdb import DuckDB
+    from headrace.warehouses._duckdb import DuckDB
 
     module: Any = batch
     warehouse: Any = DuckDB
