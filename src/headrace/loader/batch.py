@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
@@ -21,6 +22,7 @@ from headrace.warehouses.base import (
     HOUSEKEEPING_TABLES,
     Books,
     ColumnType,
+    Hour,
     Load,
     Position,
     TableName,
@@ -37,6 +39,18 @@ WAITING_ALTOGETHER: Final = 8_192
 
 _LATEST: Final = {"identifies": ("users", "user_id"), "groups": ("accounts", "group_id")}
 """The latest-state table of a history table, and the key's column in the history."""
+
+
+def hour_of(moment: datetime) -> datetime:
+    """Its first moment."""
+    return moment.replace(minute=0, second=0, microsecond=0)
+
+
+def _repeated(events: Sequence[Event], fresh: Mapping[str, Event]) -> Collection[datetime]:
+    """When those of the events were received that are not the fresh ones themselves."""
+    if len(events) == len(fresh):
+        return ()
+    return [event.received_at for event in events if fresh.get(event_id(event)) is not event]
 
 
 class Batch:
@@ -58,7 +72,7 @@ class Batch:
         self._sources = sources()
         self._loaded_at = loaded_at
         self._growing: dict[TableName, Growing] = {}
-        self._books: dict[str, Books] = {}
+        self._books: dict[Hour, Books] = {}
         self._rejected: list[RejectedEvent] = []
         self._seen: dict[str, set[str]] = {}
         """Ids by source."""
@@ -117,23 +131,26 @@ class Batch:
     def _store_rejected(self, entry: RejectedEvent) -> None:
         self._rejected.append(entry)
         if entry.stage == "collector":
-            self._count(entry.source, refused=entry.events)
+            self._count(entry.source, Books(refused=entry.events), [entry.received_at])
         else:
-            self._count(entry.source, rejected=entry.events)
+            self._count(entry.source, Books(rejected=entry.events), [entry.received_at])
 
-    def _count(self, slug: str, *, loaded: int = 0, duplicates: int = 0, rejected: int = 0, refused: int = 0) -> None:
-        so_far = self._books.get(slug, Books())
-        self._books[slug] = Books(
-            so_far.loaded + loaded,
-            so_far.duplicates + duplicates,
-            so_far.rejected + rejected,
-            so_far.refused + refused,
-        )
+    def _count(self, slug: str, each: Books, received_at: Collection[datetime]) -> None:
+        """Add `each` to the books for every event received at one of these moments."""
+        if not received_at:
+            return
+        hours = Counter({hour_of(min(received_at)): len(received_at)})
+        if hour_of(max(received_at)) not in hours:
+            hours = Counter(map(hour_of, received_at))
+        for hour, events in hours.items():
+            key = Hour(slug, hour)
+            counts = Books(*(count * events for count in each))
+            self._books[key] = self._books.get(key, Books()).plus(counts)
 
     def _add_events(self, slug: str, events: Sequence[Event]) -> None:
         source = self._source(slug)
         fresh = self._fresh(slug, source.schema if source else None, events)
-        self._count(slug, duplicates=len(events) - len(fresh))
+        self._count(slug, Books(duplicates=1), _repeated(events, fresh))
         if source is None:
             for event in fresh.values():
                 self._reject(event, "source_unknown", f"the workspace has no source {slug!r}")
@@ -156,7 +173,7 @@ class Batch:
                 loaded[message_id] = event.received_at
         for table, of_table in rows_by_table.items():
             self._grow(TableName(source.schema, table)).add(of_table)
-        self._count(slug, loaded=len(loaded))
+        self._count(slug, Books(loaded=1), loaded.values())
         self._loaded.setdefault(source.schema, {}).update(loaded)
 
     def _source(self, slug: str) -> Source | None:
@@ -259,4 +276,6 @@ class Batch:
                 self._tables.existing(TableName(name.schema, _LATEST[name.table][0])).stored_as_known()
         for schema, received_at_by_id in self._loaded.items():
             self._duplicates.add(schema, received_at_by_id)
-        self._duplicates.sources_with_rejected.update(slug for slug, books in self._books.items() if books.rejected)
+        self._duplicates.sources_with_rejected.update(
+            key.source for key, books in self._books.items() if books.rejected
+        )

@@ -104,7 +104,7 @@ class Duplicates:
         self._memory_bytes = memory_bytes
         self._now = now
         self._window_by_schema: dict[str, Window] = {}
-        self.sources_with_rejected = {slug for slug, books in warehouse.books().items() if books.rejected}
+        self.sources_with_rejected = {key.source for key, books in warehouse.books().items() if books.rejected}
         """Sources some event of which the loader rejected at some time: a repetition of it is a duplicate, too."""
 
     def among(self, slug: str, schema: str | None, ids: Sequence[str]) -> set[str]:

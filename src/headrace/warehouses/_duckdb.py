@@ -1,5 +1,4 @@
 """DuckDB, the embedded warehouse: one file, one transaction a load, and every query in the process that holds it open."""
-# ruff: noqa: PLC0415 -- the driver is heavy: it is imported when a warehouse opens, not when the catalogue is listed
 
 from __future__ import annotations
 
@@ -9,24 +8,29 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Any, Final
+
+import duckdb
 
 from headrace.config import WarehouseConfig
 from headrace.errors import WarehouseUnavailableError
+from headrace.warehouses import _duckdb_load, _duckdb_lookups, _duckdb_query
+from headrace.warehouses._duckdb_file import DatabaseFile
 from headrace.warehouses.base import (
     HOUSEKEEPING,
     HOUSEKEEPING_TABLES,
+    Account,
     Books,
     Columns,
+    Guarantee,
+    Hour,
     Load,
     NamedColumn,
     Position,
     QueryResult,
     TableName,
+    Unfinished,
 )
-
-if TYPE_CHECKING:
-    import duckdb
 
 logger = logging.getLogger(__name__)
 
@@ -38,11 +42,9 @@ class DuckDB:
     """The port is `warehouses.base.Warehouse`. Raises FolderInUseError when the file is open elsewhere, ConfigError when it
     cannot be read. After an error that ends the engine the next call opens the file again by itself."""
 
-    guarantee: Literal["transactional", "per table"] = "transactional"
+    guarantee: Guarantee = "transactional"
 
     def __init__(self, path: Path, config: WarehouseConfig) -> None:
-        from headrace.warehouses._duckdb_file import DatabaseFile
-
         self._file = DatabaseFile(path, config)
         self._writing = threading.Lock()
         self._unclear: tuple[str, int, str, int, int] | None = None
@@ -53,8 +55,6 @@ class DuckDB:
             raise
 
     def _create_housekeeping(self) -> None:
-        from headrace.warehouses import _duckdb_load, _duckdb_lookups
-
         wanted = {TableName(HOUSEKEEPING, table): columns for table, columns in HOUSEKEEPING_TABLES.items()}
         with self._file.cursor() as cursor:
             there = _duckdb_lookups.tables(cursor)
@@ -70,51 +70,37 @@ class DuckDB:
                 cursor.execute("COMMIT")
 
     def position(self, consumer: str, partition: int) -> Position | None:
-        from headrace.warehouses import _duckdb_load
-
         with self._file.cursor() as cursor:
             return _duckdb_load.position(cursor, consumer, partition)
 
-    def tables(self) -> Mapping[TableName, Columns]:
-        from headrace.warehouses import _duckdb_lookups
+    def unfinished(self, consumer: str, partition: int) -> Unfinished | None:  # noqa: ARG002 - the port's signature
+        return None
 
+    def tables(self) -> Mapping[TableName, Columns]:
         with self._file.cursor() as cursor:
             return _duckdb_lookups.tables(cursor)
 
     def named_columns(self) -> Sequence[NamedColumn]:
-        from headrace.warehouses import _duckdb_lookups
-
         with self._file.cursor() as cursor:
             return _duckdb_lookups.named_columns(cursor)
 
-    def books(self) -> Mapping[str, Books]:
+    def books(self) -> Mapping[Hour, Books]:
         with self._file.cursor() as cursor:
-            found = cursor.execute(
-                "SELECT source, loaded, duplicates, rejected, refused, filtered FROM headrace.books"
-            ).fetchall()
-            return {source: Books(*counts) for source, *counts in found}
+            return _duckdb_lookups.books(cursor)
 
     def ids_since(self, schema: str, since: datetime) -> Iterator[tuple[datetime, datetime, Sequence[str]]]:
-        from headrace.warehouses import _duckdb_lookups
-
         with self._file.cursor() as cursor:
             yield from _duckdb_lookups.ids_since(cursor, schema, since)
 
     def existing_ids(self, schema: str, ids: Sequence[str], spans: Sequence[tuple[datetime, datetime]]) -> set[str]:
-        from headrace.warehouses import _duckdb_lookups
-
         with self._file.cursor() as cursor:
             return _duckdb_lookups.existing_ids(cursor, schema, ids, spans)
 
     def rejected_ids(self, source: str, ids: Sequence[str]) -> set[str]:
-        from headrace.warehouses import _duckdb_lookups
-
         with self._file.cursor() as cursor:
             return _duckdb_lookups.rejected_ids(cursor, source, ids)
 
     def integers_within(self, table: TableName, column: str, bound: int) -> bool:
-        from headrace.warehouses import _duckdb_lookups
-
         with self._file.cursor() as cursor:
             return _duckdb_lookups.integers_within(cursor, table, column, bound)
 
@@ -141,8 +127,6 @@ class DuckDB:
                 self._decide(load, committing, error)
 
     def _write(self, cursor: duckdb.DuckDBPyConnection, load: Load) -> None:
-        from headrace.warehouses import _duckdb_load
-
         _duckdb_load.create(cursor, load.create, load.add, load.widen)
         _duckdb_load.move(cursor, load)
         _duckdb_load.write(cursor, load)
@@ -153,8 +137,6 @@ class DuckDB:
     def _decide(self, load: Load, committing: bool, error: Exception) -> None:  # noqa: FBT001 -- a fact, private
         """What a failed load means. After an error of COMMIT only the position tells whether the load is in; when it
         cannot be read now, `_unclear` remembers to ask it before the same load is tried again."""
-        from headrace.warehouses import _duckdb_load
-
         stored = self.position(load.consumer, load.partition)
         self._unclear = None
         if committing and stored == Position(load.incarnation, load.end):
@@ -180,10 +162,20 @@ class DuckDB:
         return self._file.journal_bytes()
 
     def query(self, sql: str, *, max_rows: int, timeout_seconds: float) -> QueryResult:
-        from headrace.warehouses import _duckdb_query
-
         with self._file.cursor() as cursor:
             return _duckdb_query.answer(cursor, sql, max_rows, timeout_seconds)
+
+    def arrow(self, sql: str, *, max_rows: int, timeout_seconds: float) -> Any:
+        with self._file.cursor() as cursor:
+            return _duckdb_query.arrow(cursor, sql, max_rows, timeout_seconds)
+
+    def account(self, schemas: Sequence[str]) -> Account:
+        with self._file.cursor() as cursor:
+            return _duckdb_lookups.account(cursor, schemas)
+
+    def latest_rows(self, table: str, limit: int) -> Any:
+        with self._file.cursor() as cursor:
+            return _duckdb_lookups.latest_rows(cursor, table, limit)
 
     def close(self) -> None:
         self._file.close()

@@ -16,7 +16,7 @@ import pyarrow as pa
 from headrace.errors import PositionError
 from headrace.warehouses import _duckdb_latest, _values
 from headrace.warehouses._sql import add_column, column_list, create_table, qualified, quoted, widen_column
-from headrace.warehouses.base import HOUSEKEEPING, Books, Columns, ColumnType, Load, Position, TableName
+from headrace.warehouses.base import HOUSEKEEPING, KEYS, Books, Columns, ColumnType, Hour, Load, Position, TableName
 
 TYPE_NAMES: Final = {
     ColumnType.BOOLEAN: "BOOLEAN",
@@ -26,7 +26,6 @@ TYPE_NAMES: Final = {
     ColumnType.STRING: "VARCHAR",
     ColumnType.JSON: "JSON",
 }
-_KEYS: Final[Mapping[str, tuple[str, ...]]] = {"offsets": ("consumer", "partition"), "books": ("source",)}
 
 
 def create(
@@ -39,7 +38,7 @@ def create(
     for schema in sorted({name.schema for name in tables}):
         cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
     for name, columns in tables.items():
-        key = _KEYS.get(name.table, ()) if name.schema == HOUSEKEEPING else ()
+        key = KEYS.get(name.table, ()) if name.schema == HOUSEKEEPING else ()
         cursor.execute(create_table(name, columns, TYPE_NAMES, key))
     for name, columns in added.items():
         for column, type_ in columns.items():
@@ -88,8 +87,7 @@ def write(cursor: duckdb.DuckDBPyConnection, load: Load) -> None:
         if upsert.history in views:
             view, columns = views[upsert.history]
             _duckdb_latest.upsert(cursor, upsert, view, columns)
-    for source, books in load.books.items():
-        _add_books(cursor, source, books)
+    _add_books(cursor, load.books)
     if load.touched:
         _touch(cursor, load)
 
@@ -100,13 +98,20 @@ def _insert(cursor: duckdb.DuckDBPyConnection, name: TableName, rows: Any, view:
     cursor.execute(f"INSERT INTO {qualified(name)} ({columns}) SELECT {columns} FROM {quoted(view)}")
 
 
-def _add_books(cursor: duckdb.DuckDBPyConnection, source: str, books: Books) -> None:
-    # Twice as cheap as ON CONFLICT, and nobody else writes.
-    added = ", ".join(f"{name} = {name} + ?" for name in Books._fields)
-    changed = cursor.execute(f"UPDATE headrace.books SET {added} WHERE source = ?", [*books, source]).fetchall()
-    if changed != [(1,)]:
-        names = ", ".join(Books._fields)
-        cursor.execute(f"INSERT INTO headrace.books (source, {names}) VALUES (?, ?, ?, ?, ?, ?)", [source, *books])
+def _add_books(cursor: duckdb.DuckDBPyConnection, books: Mapping[Hour, Books]) -> None:
+    # UPDATE, then INSERT: twice as cheap as ON CONFLICT, and nobody else writes.
+    names = Books._fields
+    added = ", ".join(f"{name} = {name} + ?" for name in names)
+    for (source, hour), counts in books.items():
+        key = [source, _values.microseconds(hour)]
+        where = "WHERE source = ? AND hour = make_timestamptz(?::BIGINT)"
+        changed = cursor.execute(f"UPDATE headrace.books SET {added} {where}", [*counts, *key]).fetchall()
+        if changed != [(1,)]:
+            cursor.execute(
+                f"INSERT INTO headrace.books (source, hour, {', '.join(names)}) "
+                f"VALUES (?, make_timestamptz(?::BIGINT), {', '.join('?' * len(names))})",
+                [*key, *counts],
+            )
 
 
 def _touch(cursor: duckdb.DuckDBPyConnection, load: Load) -> None:

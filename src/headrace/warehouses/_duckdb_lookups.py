@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
@@ -16,7 +16,19 @@ import pyarrow.compute as pc
 
 from headrace.warehouses._sql import qualified, quoted
 from headrace.warehouses._values import microseconds, moment
-from headrace.warehouses.base import HISTORY_TABLES, Columns, ColumnType, NamedColumn, TableName
+from headrace.warehouses.base import (
+    HISTORY_TABLES,
+    HOUSEKEEPING,
+    HOUSEKEEPING_TABLES,
+    Account,
+    Books,
+    Columns,
+    ColumnType,
+    Hour,
+    NamedColumn,
+    Position,
+    TableName,
+)
 
 BLOCK_ROWS: Final = 100_000
 Span = tuple[datetime, datetime]
@@ -52,6 +64,45 @@ def named_columns(cursor: duckdb.DuckDBPyConnection) -> list[NamedColumn]:
         NamedColumn(schema, table, column, original, type_, moment(first), moment(last))
         for schema, table, column, original, type_, first, last in found.fetchall()
     ]
+
+
+def books(cursor: duckdb.DuckDBPyConnection) -> dict[Hour, Books]:
+    found = cursor.execute(
+        f"SELECT source, epoch_us(hour), {', '.join(Books._fields)} FROM headrace.books ORDER BY ALL"
+    )
+    return {Hour(source, moment(hour)): Books(*counts) for source, hour, *counts in found.fetchall()}
+
+
+def account(cursor: duckdb.DuckDBPyConnection, schemas: Sequence[str]) -> Account:
+    """In one transaction, so that a load is in all of it or in none."""
+    cursor.execute("BEGIN TRANSACTION READ ONLY")
+    try:
+        offsets = cursor.execute('SELECT consumer, "partition", incarnation, "next" FROM headrace.offsets').fetchall()
+        positions = {(consumer, partition): Position(*rest) for consumer, partition, *rest in offsets}
+        discards = cursor.execute("SELECT count(*) FROM headrace.discards").fetchall()[0][0]
+        last = {schema: when for schema in schemas if (when := _last_received(cursor, schema)) is not None}
+        return Account(books(cursor), positions, int(discards), last)
+    finally:
+        cursor.execute("ROLLBACK")
+
+
+def _last_received(cursor: duckdb.DuckDBPyConnection, schema: str) -> datetime | None:
+    """A small query a schema, since one over all of them would cost memory without bound."""
+    greatest = [
+        cursor.execute(f"SELECT epoch_us(max(received_at)) FROM {qualified(name)}").fetchall()[0][0]
+        for name in history(cursor, schema)
+    ]
+    return max((moment(count) for count in greatest if count is not None), default=None)
+
+
+_NEWEST: Final[Mapping[str, str]] = {"loads": "started", "discards": "loaded_at", "rejected": "loaded_at"}
+
+
+def latest_rows(cursor: duckdb.DuckDBPyConnection, table: str, limit: int) -> Any:
+    columns = ", ".join(quoted(column) for column in HOUSEKEEPING_TABLES[table])
+    name = qualified(TableName(HOUSEKEEPING, table))
+    order = f"{_NEWEST[table]} DESC, rowid DESC"
+    return cursor.sql(f"SELECT {columns} FROM {name} ORDER BY {order} LIMIT {int(limit)}").to_arrow_table()
 
 
 def history(cursor: duckdb.DuckDBPyConnection, schema: str) -> list[TableName]:

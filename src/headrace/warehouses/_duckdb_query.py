@@ -18,6 +18,7 @@ from headrace.warehouses.base import QueryResult
 
 ANSWER_BYTES: Final = 64_000_000
 BATCH_ROWS: Final = 1_000
+ARROW_BATCH_ROWS: Final = 50_000
 INTERRUPT_AGAIN_SECONDS: Final = 0.05
 _NO_TEXT: Final = re.compile(r"\b(BIT|BIGNUM|UHUGEINT|GEOMETRY|VARIANT|TIME WITH TIME ZONE)\b")
 """Types whose values Arrow gives as raw bytes or changed."""
@@ -26,23 +27,44 @@ _NO_TEXT: Final = re.compile(r"\b(BIT|BIGNUM|UHUGEINT|GEOMETRY|VARIANT|TIME WITH
 def answer(cursor: duckdb.DuckDBPyConnection, sql: str, max_rows: int, timeout_seconds: float) -> QueryResult:
     """Raises QueryError; errors that end the engine leave as DuckDB's own."""
     started = time.monotonic()
+    with _relation(cursor, sql, timeout_seconds) as relation:
+        columns, types = list(relation.columns), [str(type_) for type_ in relation.types]
+        _check_types(columns, types)
+        rows: list[list[Any]] = []
+        for batch in _batches(relation.to_arrow_reader(BATCH_ROWS), max_rows + 1):
+            rows.extend(_values.rows(batch))
+    seconds = round(time.monotonic() - started, 6)
+    return QueryResult(
+        columns=columns, types=types, rows=rows[:max_rows], truncated=len(rows) > max_rows, seconds=seconds
+    )
+
+
+def arrow(cursor: duckdb.DuckDBPyConnection, sql: str, max_rows: int, timeout_seconds: float) -> pa.Table:
+    """The same as an Arrow table. Raises QueryError, also for more than `max_rows` rows."""
+    with _relation(cursor, sql, timeout_seconds) as relation:
+        reader = relation.to_arrow_reader(ARROW_BATCH_ROWS)
+        schema = reader.schema
+        table = pa.Table.from_batches(list(_batches(reader, max_rows + 1)), schema)
+    if table.num_rows > max_rows:
+        raise QueryError(
+            f"the answer has more than {max_rows} rows: narrow the query, or ask for more", code="query_too_large"
+        )
+    return table
+
+
+@contextmanager
+def _relation(cursor: duckdb.DuckDBPyConnection, sql: str, timeout_seconds: float) -> Iterator[Any]:
+    """The judged statement in a read-only transaction, until the time is over."""
     _judge(cursor, sql)
     with _deadline(cursor, timeout_seconds) as overdue:
         try:
             cursor.execute("BEGIN TRANSACTION READ ONLY")
-            relation = cursor.sql(sql)
-            columns, types = list(relation.columns), [str(type_) for type_ in relation.types]
-            _check_types(columns, types)
-            rows = _rows(relation.to_arrow_reader(BATCH_ROWS), max_rows + 1)
+            yield cursor.sql(sql)
         except (duckdb.Error, pa.ArrowException, OSError, OverflowError, ValueError) as error:
             raise _translated(error, overdue.is_set(), timeout_seconds) from error
         finally:
             with suppress(duckdb.Error):
                 cursor.execute("ROLLBACK")
-    seconds = round(time.monotonic() - started, 6)
-    return QueryResult(
-        columns=columns, types=types, rows=rows[:max_rows], truncated=len(rows) > max_rows, seconds=seconds
-    )
 
 
 def _judge(cursor: duckdb.DuckDBPyConnection, sql: str) -> None:
@@ -94,9 +116,9 @@ def _check_types(columns: list[str], types: list[str]) -> None:
             raise QueryError(f"the column {column} has the type {type_}, which cannot be shown: cast it to VARCHAR")
 
 
-def _rows(reader: pa.RecordBatchReader, limit: int) -> list[list[Any]]:
-    rows: list[list[Any]] = []
-    size = 0
+def _batches(reader: pa.RecordBatchReader, limit: int) -> Iterator[pa.RecordBatch]:
+    """Up to `limit` rows."""
+    rows = size = 0
     with reader:
         for batch in reader:
             size += batch.nbytes
@@ -105,10 +127,10 @@ def _rows(reader: pa.RecordBatchReader, limit: int) -> list[list[Any]]:
                     f"the answer is larger than {ANSWER_BYTES // 1_000_000} MB: ask for fewer columns or rows",
                     code="query_too_large",
                 )
-            rows.extend(_values.rows(batch.slice(0, limit - len(rows))))
-            if len(rows) >= limit:
+            yield batch.slice(0, limit - rows)
+            rows += batch.num_rows
+            if rows >= limit:
                 break
-    return rows
 
 
 def _translated(error: Exception, overdue: bool, timeout_seconds: float) -> Exception:  # noqa: FBT001 -- a fact, private
