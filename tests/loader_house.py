@@ -9,8 +9,8 @@ from typing import Any
 from headrace.config import LoaderConfig, WarehouseConfig
 from headrace.event import LogEntry
 from headrace.loader.loader import Loader
-from headrace.warehouses.base import Books, Load, TableName
 from headrace.warehouses._duckdb import DuckDB
+from headrace.warehouses.base import Books, Load, TableName
 from list_log import ListLog
 from made_events import START, source
 
@@ -85,4 +85,12 @@ class House:
 
     @property
     def books(self) -> Books:
-        return self.warehouse.books()["shop"]
+        return self.books_of("shop")
+
+    def books_of(self, source: str) -> Books:
+        """Over all hours."""
+        total = Books()
+        for key, books in self.warehouse.books().items():
+            if key.source == source:
+                total = total.plus(books)
+        return total

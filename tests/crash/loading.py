@@ -13,9 +13,9 @@ from typing import Any
 from headrace.config import WarehouseConfig
 from headrace.errors import RetryableError
 from headrace.warehouses import _duckdb_load
-from headrace.warehouses.base import Load
 from headrace.warehouses._duckdb import DuckDB
-from made_loads import tracks
+from headrace.warehouses.base import Load
+from made_loads import CONSUMER, tracks
 
 LOAD_ROWS = 500
 
@@ -33,7 +33,7 @@ class Torn(DuckDB):
 
 def main(file: str, loads: str, *torn: str) -> None:
     warehouse = (Torn if torn else DuckDB)(Path(file), WarehouseConfig(memory_bytes=128_000_000))
-    stored = warehouse.position("duckdb", 0)
+    stored = warehouse.position(CONSUMER, 0)
     start = stored.next if stored else 0
     failures = 0
     for number in range(int(loads)):

@@ -16,6 +16,7 @@ import pytest
 
 from headrace.config import WarehouseConfig
 from headrace.warehouses._duckdb import DuckDB
+from made_loads import CONSUMER, HOUR
 
 SCRIPT = Path(__file__).parent / "loading.py"
 TESTS = Path(__file__).parent.parent
@@ -32,8 +33,8 @@ class State(NamedTuple):
 def state(file: Path) -> State:
     """What a new process finds."""
     warehouse = DuckDB(file, WarehouseConfig(memory_bytes=128_000_000))
-    position = warehouse.position("duckdb", 0)
-    loaded = warehouse.books().get("shop")
+    position = warehouse.position(CONSUMER, 0)
+    loaded = warehouse.books().get(HOUR)
     if position is None or loaded is None:
         warehouse.close()
         return State(0, 0, 0, 0)
@@ -154,7 +155,7 @@ except WarehouseUnavailableError:
     pass
 limited(resource.RLIM_INFINITY)
 warehouse.commit(tracks(start, start + 1_000))
-print(json.dumps([full, seen, rows(), warehouse.position("duckdb", 0).next]))
+print(json.dumps([full, seen, rows(), warehouse.position(CONSUMER, 0).next]))
 """
 
 

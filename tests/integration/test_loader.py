@@ -208,7 +208,7 @@ def test_events_refused_at_the_door_are_stored(house: House) -> None:
 def test_events_of_an_unknown_source_are_rejected(house: House) -> None:
     house.load(made("m1", source="gone"), made("m1", source="gone"), made("m1"))
     assert Books(loaded=1) == house.books
-    assert Books(rejected=1, duplicates=1) == house.warehouse.books()["gone"]
+    assert Books(rejected=1, duplicates=1) == house.books_of("gone")
     assert ["source_unknown"] == [row["code"] for row in house.rows("headrace.rejected")]
 
 
@@ -217,7 +217,7 @@ def test_what_the_log_lost_is_counted_by_source(house: House) -> None:
     house.log.lose({"shop": Tally(accepted=5, refused=2), "other": Tally(accepted=1)})
     house.load(made("m2"))
     assert Books(loaded=2, rejected=5, refused=2) == house.books
-    assert Books(rejected=1) == house.warehouse.books()["other"]
+    assert Books(rejected=1) == house.books_of("other")
     found = [
         (row["source"], row["stage"], row["code"], row["events"])
         for row in house.rows("headrace.rejected", "source, stage")

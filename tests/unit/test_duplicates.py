@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rbloom import Bloom
 
 from headrace.loader.duplicates import Duplicates, Window
-from headrace.warehouses.base import Books
+from headrace.warehouses.base import Books, Hour
 from made_events import START
 
 DAY = timedelta(days=1)
@@ -25,8 +25,8 @@ class Ids:
         self.rejected: set[str] = set()
         self.looked_up: list[str] = []
 
-    def books(self) -> Mapping[str, Books]:
-        return {"shop": Books(rejected=len(self.rejected))}
+    def books(self) -> Mapping[Hour, Books]:
+        return {Hour("shop", START): Books(rejected=len(self.rejected))}
 
     def ids_since(self, schema: str, since: datetime) -> Iterator[tuple[datetime, datetime, Sequence[str]]]:
         found = sorted((at, i) for i, at in self.received_at.get(schema, {}).items() if at >= since)

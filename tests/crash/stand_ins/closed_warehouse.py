@@ -12,8 +12,8 @@ def stand_in(role: str) -> None:
         return
     from headrace.errors import WarehouseUnavailableError
     from headrace.loader import loader
-    from headrace.warehouses.base import Load
     from headrace.warehouses._duckdb import DuckDB
+    from headrace.warehouses.base import Load
 
     commit = DuckDB.commit
     file = Path(os.environ["CRASH_CLOSED_FILE"])

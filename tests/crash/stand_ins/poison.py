@@ -12,8 +12,8 @@ def stand_in(role: str) -> None:
         return
     from headrace.event import Event
     from headrace.loader import batch
-    from headrace.warehouses.base import Load
     from headrace.warehouses._duckdb import DuckDB
+    from headrace.warehouses.base import Load
 
     module: Any = batch
     warehouse: Any = DuckDB
