@@ -123,7 +123,7 @@ from pathlib import Path
 from headrace.config import WarehouseConfig
 from headrace.errors import WarehouseUnavailableError
 from headrace.warehouses._duckdb import DuckDB
-from made_loads import tracks
+from made_loads import CONSUMER, tracks
 
 file = Path(sys.argv[1])
 warehouse = DuckDB(file, WarehouseConfig(memory_bytes=128_000_000))
