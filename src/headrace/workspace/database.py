@@ -16,7 +16,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
 
 from headrace.errors import ConfigError, HeadraceError, RetryableError
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The newest migration: what an up-to-date database says, so that opening one needs no Alembic (0.4 s of imports)."""
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -59,8 +59,31 @@ write_keys: Final = sa.Table(
     sa.Column("last_four", sa.Text, nullable=False),
     sa.Column("created_at", _Utc, nullable=False),
 )
+warehouses: Final = sa.Table(
+    "warehouses",
+    _metadata,
+    sa.Column("slug", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("nickname", sa.Text, nullable=False),
+    sa.Column("settings", sa.JSON, nullable=False),
+    sa.Column("sealed", sa.Text),
+    sa.Column("paused", sa.Boolean, nullable=False),
+    sa.Column("selection", sa.JSON, nullable=False),
+    sa.Column("created_at", _Utc, nullable=False),
+    sa.Column("removed_at", _Utc),
+)
+"""`settings` holds secret ones masked, for showing; `sealed` holds them encrypted, None where there are none."""
 revision: Final = sa.Table("revision", _metadata, sa.Column("value", sa.Integer, nullable=False))
 """One row, counted up by every change."""
+
+
+def revision_of(connection: sa.Connection) -> int:
+    return int(connection.execute(sa.select(revision.c.value)).scalar_one())
+
+
+def count_change(connection: sa.Connection) -> None:
+    """Every write transaction that changed something calls this once, so that other processes notice."""
+    connection.execute(sa.update(revision).values(value=revision.c.value + 1))
 
 
 class Database:

@@ -1,4 +1,4 @@
-"""Names of sources: nickname (shown), slug (for ever), schema (in every warehouse). All functions are pure.
+"""Names of sources and warehouses: nickname (shown), slug (for ever); of sources also schema (in every warehouse). All functions are pure.
 
 >>> slug_of("Selligent – Été 2026", "selligent"), schema_of("selligent-ete-2026")
 ('selligent-ete-2026', 'selligent_ete_2026')
@@ -27,6 +27,7 @@ RULE: Final = (
 )
 
 _SCHEMA: Final = re.compile(r"[a-z_][a-z0-9_]*", re.ASCII)
+_SLUG: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*", re.ASCII)
 _SEPARATORS: Final = re.compile(r"[^a-z0-9]+")
 
 
@@ -49,6 +50,26 @@ def slug_of(nickname: str, kind: str) -> str:
     decomposed = unicodedata.normalize("NFKD", nickname)
     ascii_only = "".join(c if c.isascii() else "" if unicodedata.combining(c) else " " for c in decomposed)
     return _SEPARATORS.sub("-", ascii_only.lower()).strip("-")[:MAX_BYTES].rstrip("-") or kind
+
+
+def slug(wanted: str | None, nickname: str, kind: str, taken: Container[str]) -> str:
+    """The slug of a new warehouse: the wanted one, or one made from the nickname.
+
+    Raises ConfigError for a wanted one that is no slug or that is taken; the text proposes another."""
+    if wanted is None:
+        return free(slug_of(nickname, kind), taken, "-")
+    if _SLUG.fullmatch(wanted) is None or len(wanted) > MAX_BYTES:
+        proposal = free(slug_of(wanted, kind), taken, "-")
+        raise ConfigError(
+            f"slug: {wanted[:100]!r} is not allowed; take lower case letters, digits and single - between them, "
+            f"at most {MAX_BYTES} characters, for example {proposal!r}"
+        )
+    if wanted in taken:
+        proposal = free(wanted, taken, "-")
+        raise ConfigError(
+            f"slug: {wanted!r} is taken, removed warehouses keep theirs; take another, for example {proposal!r}"
+        )
+    return wanted
 
 
 def schema_of(text: str) -> str:

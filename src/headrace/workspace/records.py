@@ -1,4 +1,4 @@
-"""What the workspace keeps, as frozen structs."""
+"""What the workspace keeps, as frozen structs. None of them holds a secret."""
 
 from __future__ import annotations
 
@@ -29,4 +29,20 @@ class Source(msgspec.Struct, frozen=True):
     created_at: datetime
     keys: tuple[WriteKey, ...] = ()
     settings: dict[str, Any] = {}
+    removed_at: datetime | None = None
+
+
+class Warehouse(msgspec.Struct, frozen=True):
+    """A configured warehouse. `slug` never changes and is the name of its consumer of the log; `kind` is the slug of its catalogue
+    entry. `settings` are those that were given, for showing: secret ones are masked, and `Workspace.revealed_settings` alone
+    tells them. `selection` says by source slug what of a source is loaded (absent: everything), as it was given. A
+    removed warehouse is kept, so that no other ever gets its slug."""
+
+    slug: str
+    kind: str
+    nickname: str
+    created_at: datetime
+    settings: dict[str, Any] = {}
+    paused: bool = False
+    selection: dict[str, Any] = {}
     removed_at: datetime | None = None

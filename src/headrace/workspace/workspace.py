@@ -1,24 +1,22 @@
-"""The workspace: sources and their write keys. Several processes may hold the same one open: command line, collectors, worker."""
+"""The workspace: sources, their write keys, and warehouses. Several processes may hold the same one open: command line, collectors, worker."""
 
 from __future__ import annotations
 
 import os
 import secrets
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-import msgspec
 import sqlalchemy as sa
 
 from headrace.errors import ConfigError, NotFoundError
-from headrace.sources import base
-from headrace.workspace import database, names
+from headrace.workspace import database, names, sources, warehouses
 from headrace.workspace.keys import digest_of, last_four, new_key
-from headrace.workspace.records import Source, WriteKey
+from headrace.workspace.records import Source, Warehouse, WriteKey
 
 DATABASE_FILE: Final = "workspace.db"
 SECRET_FILE: Final = "secret.key"  # noqa: S105 - the name of a file
@@ -70,12 +68,12 @@ class Workspace:
     def revision(self) -> int:
         """Counts up with every change. Cheap enough to be asked twice a second by each process."""
         with self._database.read() as connection:
-            return _revision(connection)
+            return database.revision_of(connection)
 
     def snapshot(self) -> tuple[int, list[Source]]:
         """The revision and every source of that moment, removed ones too."""
         with self._database.read() as connection:
-            return _revision(connection), _sources(connection)
+            return database.revision_of(connection), sources.every(connection)
 
     def sources(self, *, include_removed: bool = False) -> list[Source]:
         """Oldest first."""
@@ -84,7 +82,7 @@ class Workspace:
     def source(self, slug: str) -> Source:
         """A removed one too. Raises NotFoundError."""
         with self._database.read() as connection:
-            return _source(connection, slug)
+            return sources.one(connection, slug)
 
     def add_source(
         self, kind: str, nickname: str, schema: str | None = None, settings: Mapping[str, Any] | None = None
@@ -92,11 +90,11 @@ class Workspace:
         """The new source and its write key, which is not stored and cannot be shown again.
 
         `settings` may hold texts where the kind wants numbers or booleans. Raises ConfigError and NotFoundError."""
-        checked = _settings(kind, settings or {})
+        checked = sources.checked(kind, settings or {})
         nickname = names.nickname(nickname)
         now = self._clock()
         with self._database.write() as connection:
-            slugs, schemas = _taken(connection)
+            slugs, schemas = sources.taken(connection)
             slug = names.free(names.slug_of(nickname, kind), slugs, "-")
             connection.execute(
                 sa.insert(database.sources).values(
@@ -110,7 +108,7 @@ class Workspace:
                 )
             )
             key = self._add_key(connection, slug, (), now)
-            return _changed(connection, slug), key
+            return sources.changed(connection, slug), key
 
     def enable(self, slug: str) -> Source:
         return self._update(slug, enabled=True)
@@ -126,16 +124,13 @@ class Workspace:
     def set_settings(self, slug: str, changes: Mapping[str, Any]) -> Source:
         """Settings that are not named stay; None takes one back to its default. Raises ConfigError."""
         with self._database.write() as connection:
-            source = _live_source(connection, slug)
-            _declared(source.kind, changes)
-            merged = {**source.settings, **changes}
-            kept = {name: value for name, value in merged.items() if value is not None}
-            return _update(connection, slug, settings=_settings(source.kind, kept))
+            source = sources.live(connection, slug)
+            return sources.update(connection, slug, settings=sources.merged(source, changes))
 
     def rotate_key(self, slug: str) -> str:
         """A second write key, shown only now; the first works until it is retired. Raises ConfigError when two live already."""
         with self._database.write() as connection:
-            source = _live_source(connection, slug)
+            source = sources.live(connection, slug)
             if len(source.keys) >= _LIVE_KEYS:
                 oldest = source.keys[0].last_four
                 raise ConfigError(
@@ -143,13 +138,13 @@ class Workspace:
                     f"run: headrace source retire-key {slug} {oldest}"
                 )
             key = self._add_key(connection, slug, source.keys, self._clock())
-            _changed(connection, slug)
+            sources.changed(connection, slug)
             return key
 
     def retire_key(self, slug: str, last_four: str) -> Source:
         """End a key. Raises NotFoundError when none ends so, ConfigError for a source's only key."""
         with self._database.write() as connection:
-            source = _live_source(connection, slug)
+            source = sources.live(connection, slug)
             ends = [key.last_four for key in source.keys]
             if last_four not in ends:
                 raise NotFoundError(
@@ -161,19 +156,88 @@ class Workspace:
                 )
             table = database.write_keys
             connection.execute(sa.delete(table).where(table.c.source == slug, table.c.last_four == last_four))
-            return _changed(connection, slug)
+            return sources.changed(connection, slug)
 
     def remove(self, slug: str) -> Source:
         """Its keys die now. Its events, slug and schema stay. A second call raises NotFoundError."""
         with self._database.write() as connection:
-            _live_source(connection, slug)
+            sources.live(connection, slug)
             connection.execute(sa.delete(database.write_keys).where(database.write_keys.c.source == slug))
-            return _update(connection, slug, removed_at=self._clock(), enabled=False)
+            return sources.update(connection, slug, removed_at=self._clock(), enabled=False)
+
+    def warehouse_snapshot(self) -> tuple[int, list[Warehouse]]:
+        """The revision and every warehouse of that moment, removed ones too."""
+        with self._database.read() as connection:
+            return database.revision_of(connection), warehouses.every(connection)
+
+    def warehouses(self, *, include_removed: bool = False) -> list[Warehouse]:
+        """Oldest first. There may be none: then events wait in the log."""
+        return [w for w in self.warehouse_snapshot()[1] if include_removed or w.removed_at is None]
+
+    def warehouse(self, slug: str) -> Warehouse:
+        """A removed one too. Raises NotFoundError."""
+        with self._database.read() as connection:
+            return warehouses.one(connection, slug)
+
+    def chosen_warehouse(self, slug: str | None) -> Warehouse:
+        """The one that is meant: the named one, else the only one, else `warehouse`. Raises ConfigError that lists what there is."""
+        return warehouses.chosen(self.warehouses(), slug)
+
+    def revealed_settings(self, slug: str) -> dict[str, Any]:
+        """A warehouse's settings with the secret ones in clear, for opening and checking it: not for any output.
+
+        Raises NotFoundError for a removed one too, and ConfigError when the secrets do not open with this folder's secret."""
+        with self._database.read() as connection:
+            return warehouses.revealed(connection, self.secret, slug)
+
+    def free_warehouse_slug(self, kind: str, nickname: str, slug: str | None = None) -> str:
+        """The slug that `add_warehouse` would give now. Raises ConfigError."""
+        with self._database.read() as connection:
+            return warehouses.free_slug(connection, kind, names.nickname(nickname), slug)
+
+    def add_warehouse(
+        self, kind: str, nickname: str, settings: Mapping[str, Any] | None = None, slug: str | None = None
+    ) -> Warehouse:
+        """`settings` may hold texts where the kind wants numbers or booleans. Raises ConfigError and NotFoundError."""
+        checked = warehouses.checked(kind, settings or {})
+        nickname = names.nickname(nickname)
+        with self._database.write() as connection:
+            slug = warehouses.free_slug(connection, kind, nickname, slug)
+            return warehouses.insert(connection, self.secret, kind, nickname, slug, checked, self._clock())
+
+    def set_warehouse_settings(self, slug: str, changes: Mapping[str, Any]) -> Warehouse:
+        """Settings that are not named stay, and so does a secret whose own mask is given; None takes one back to its default. Raises ConfigError."""
+        with self._database.write() as connection:
+            return warehouses.set_settings(connection, self.secret, slug, changes)
+
+    def pause_warehouse(self, slug: str) -> Warehouse:
+        """Nothing is loaded until it is resumed; events wait in the log."""
+        with self._database.write() as connection:
+            return warehouses.update(connection, slug, paused=True)
+
+    def resume_warehouse(self, slug: str) -> Warehouse:
+        with self._database.write() as connection:
+            return warehouses.update(connection, slug, paused=False)
+
+    def rename_warehouse(self, slug: str, nickname: str) -> Warehouse:
+        """The slug stays."""
+        with self._database.write() as connection:
+            return warehouses.update(connection, slug, nickname=names.nickname(nickname))
+
+    def select(self, slug: str, source: str, selection: Mapping[str, Any] | None) -> Warehouse:
+        """Keep what of a source this warehouse loads, None for everything. It is the caller who validates the selection."""
+        with self._database.write() as connection:
+            return warehouses.select(connection, slug, source, selection)
+
+    def remove_warehouse(self, slug: str) -> Warehouse:
+        """Its data stays where it is and its slug stays taken; its secrets are forgotten. A second call raises NotFoundError."""
+        with self._database.write() as connection:
+            return warehouses.remove(connection, slug, self._clock())
 
     def _update(self, slug: str, **values: Any) -> Source:
         with self._database.write() as connection:
-            _live_source(connection, slug)
-            return _update(connection, slug, **values)
+            sources.live(connection, slug)
+            return sources.update(connection, slug, **values)
 
     def _add_key(self, connection: sa.Connection, slug: str, others: tuple[WriteKey, ...], now: datetime) -> str:
         key = new_key()
@@ -191,7 +255,8 @@ class Workspace:
             if not file.exists():
                 with self._database.write() as connection:  # its lock makes this the only process that creates the file
                     if not file.exists():
-                        _create_secret(file, needed=bool(_sources(connection)))
+                        needed = bool(sources.every(connection)) or warehouses.has_secrets(connection)
+                        _create_secret(file, needed=needed)
             secret = file.read_bytes()
         except OSError as error:
             raise ConfigError(f"workspace: cannot read {file}: {error.strerror}; check its rights") from error
@@ -205,8 +270,9 @@ class Workspace:
 def _create_secret(file: Path, *, needed: bool) -> None:
     if needed:
         raise ConfigError(
-            f"workspace: {file} is missing, and without it no write key is known; restore it from a backup. "
-            f"If there is none, run: head -c {_SECRET_BYTES} /dev/urandom > {file}, then rotate every source's key"
+            f"workspace: {file} is missing, and without it no write key and no warehouse's secret is known; restore it from a backup. "
+            f"If there is none, run: head -c {_SECRET_BYTES} /dev/urandom > {file}, then rotate every source's key "
+            "and give every warehouse its secrets again (headrace warehouse set)"
         )
     descriptor, temporary = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)  # mode 0600
     try:
@@ -223,81 +289,3 @@ def _create_secret(file: Path, *, needed: bool) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
-
-
-def _declared(kind: str, setting_names: Iterable[str]) -> type[base.SourceSettings]:
-    declared = base.kind(kind).Settings
-    known = declared.__struct_fields__
-    for name in setting_names:
-        if name not in known:
-            raise ConfigError(f"settings: {kind} has no {name!r}; it has {', '.join(known)}")
-    return declared
-
-
-def _settings(kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The given settings as the kind's types, defaults not filled in."""
-    declared = _declared(kind, settings)
-    try:
-        converted = msgspec.to_builtins(msgspec.convert(dict(settings), declared, strict=False))
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"settings: {kind}: {error}; `headrace catalog {kind}` lists what it takes") from None
-    return {name: converted[name] for name in settings}
-
-
-def _revision(connection: sa.Connection) -> int:
-    return int(connection.execute(sa.select(database.revision.c.value)).scalar_one())
-
-
-def _taken(connection: sa.Connection) -> tuple[set[str], set[str]]:
-    rows = connection.execute(sa.select(database.sources.c.slug, database.sources.c.schema)).all()
-    return {row.slug for row in rows}, {row.schema for row in rows}
-
-
-def _sources(connection: sa.Connection, slug: str | None = None) -> list[Source]:
-    sources, write_keys = database.sources, database.write_keys
-    select = sa.select(sources).order_by(sources.c.created_at, sources.c.slug)
-    select_keys = sa.select(write_keys).order_by(write_keys.c.id)
-    if slug is not None:
-        select, select_keys = select.where(sources.c.slug == slug), select_keys.where(write_keys.c.source == slug)
-    keys: dict[str, list[WriteKey]] = {}
-    for row in connection.execute(select_keys):
-        keys.setdefault(row.source, []).append(WriteKey(row.digest, row.last_four, row.created_at))
-    return [
-        Source(
-            slug=row.slug,
-            kind=row.kind,
-            nickname=row.nickname,
-            schema=row.schema,
-            enabled=row.enabled,
-            created_at=row.created_at,
-            keys=tuple(keys.get(row.slug, ())),
-            settings=row.settings,
-            removed_at=row.removed_at,
-        )
-        for row in connection.execute(select)
-    ]
-
-
-def _source(connection: sa.Connection, slug: str) -> Source:
-    found = _sources(connection, slug)
-    if not found:
-        raise NotFoundError(f"source: there is no {slug[:100]!r}; see: headrace source list")
-    return found[0]
-
-
-def _live_source(connection: sa.Connection, slug: str) -> Source:
-    source = _source(connection, slug)
-    if source.removed_at is not None:
-        raise NotFoundError(f"source: {slug} was removed on {source.removed_at:%Y-%m-%d}; add a new one instead")
-    return source
-
-
-def _update(connection: sa.Connection, slug: str, **values: Any) -> Source:
-    connection.execute(sa.update(database.sources).where(database.sources.c.slug == slug).values(**values))
-    return _changed(connection, slug)
-
-
-def _changed(connection: sa.Connection, slug: str) -> Source:
-    table = database.revision
-    connection.execute(sa.update(table).values(value=table.c.value + 1))
-    return _source(connection, slug)

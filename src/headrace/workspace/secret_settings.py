@@ -1,0 +1,169 @@
+"""Secret settings: encrypted where they are kept, masked where they are shown.
+
+>>> masked("dsn", "postgresql://ada:geheim@db.example:5432/events?sslmode=require")
+'postgresql://ada:***@db.example:5432/events?sslmode=require'
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from headrace.errors import ConfigError
+
+MASK: Final = "***"
+_VERSION: Final = "1"
+_NONCE_BYTES: Final = 12
+_PURPOSE: Final = b"headrace: settings of warehouses"
+_SHORTEST: Final = 4
+"""Parts of a secret that are shorter are not searched for in texts: they would be found in every word."""
+
+_ADDRESS_NAMES: Final = re.compile(r"(.*_)?(dsn|uri|url)")
+_SECRET_NAMES: Final = re.compile(r"key|secret|password|token|credential", re.IGNORECASE)
+"""Within a secret object."""
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+_PLACE: Final = re.compile(r"[A-Za-z0-9.,:_\[\]%-]*")
+_USER: Final = re.compile(r"[^\s:@/?#]*")
+_PATH: Final = re.compile(r"[^\s:@?#]*")
+_KEYWORD: Final = re.compile(r"\s*([a-z_]+)\s*=\s*('(?:[^'\\]|\\.)*'|[^\s'\\]+)(?=\s|$)")
+_SHOWN: Final = frozenset(
+    ("host", "hostaddr", "port", "user", "dbname", "database", "sslmode", "connect_timeout", "application_name",
+     "target_session_attrs", "warehouse", "schema", "role", "region", "secure", "compression")
+)  # fmt: skip
+"""Parameters of an address that are no secret."""
+
+
+def sealed(secret: bytes, slug: str, settings: Mapping[str, Any]) -> str:
+    """The settings encrypted (AES-256-GCM) under a key derived from the workspace's secret and bound to the warehouse: a
+    text that is moved to another one does not open there."""
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - 0.1 s that the collector does not need
+
+    nonce = secrets.token_bytes(_NONCE_BYTES)
+    text = json.dumps(dict(settings)).encode()
+    return f"{_VERSION}.{base64.b64encode(nonce + AESGCM(_key(secret)).encrypt(nonce, text, slug.encode())).decode()}"
+
+
+def opened(secret: bytes, slug: str, text: str) -> dict[str, Any]:
+    """What was sealed. Raises ConfigError when the secret is another one or the text is damaged."""
+    from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - as above
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - as above
+
+    version, _, encoded = text.partition(".")
+    try:
+        kept = base64.b64decode(encoded if version == _VERSION else "", validate=True)
+        clear = AESGCM(_key(secret)).decrypt(kept[:_NONCE_BYTES], kept[_NONCE_BYTES:], slug.encode())
+    except (InvalidTag, ValueError):
+        raise ConfigError(
+            f"warehouse: the secrets of {slug} do not open with this folder's secret.key; restore the one that belongs to "
+            f"workspace.db, or give all of them again: headrace warehouse set {slug} KEY=@FILE ..."
+        ) from None
+    return dict(json.loads(clear))
+
+
+def _key(secret: bytes) -> bytes:
+    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - as above
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415 - as above
+
+    return HKDF(SHA256(), 32, salt=None, info=_PURPOSE).derive(secret)
+
+
+def masked(name: str, value: Any) -> Any:
+    """What may be shown of a secret setting: of an address everything that surely is no secret, of anything else only whether it is set."""
+    if value is None or value == "":
+        return value
+    if isinstance(value, str) and _ADDRESS_NAMES.fullmatch(name):
+        return _masked_url(value) if "://" in value else _masked_keywords(value)
+    return MASK
+
+
+def _masked_url(text: str) -> str:
+    """Anything that is not plainly an address is masked whole: an unescaped / or # in a password ends up in its path."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return MASK
+    userinfo, at, place = parts.netloc.rpartition("@")
+    user, colon, _ = userinfo.partition(":")
+    if at and not colon and parts.scheme in ("http", "https"):
+        user = MASK  # a token alone
+    plain = (
+        _SCHEME.fullmatch(parts.scheme)
+        and _USER.fullmatch(user)
+        and _PLACE.fullmatch(place)
+        and _PATH.fullmatch(parts.path)
+        and not parts.fragment
+        and "@" not in parts.query
+    )
+    if not plain:
+        return MASK
+    query = "&".join(_masked_parameter(parameter) for parameter in parts.query.split("&")) if parts.query else ""
+    return f"{parts.scheme}://{user}{f':{MASK}' if colon else ''}{at}{place}{parts.path}{'?' if query else ''}{query}"
+
+
+def _masked_parameter(parameter: str) -> str:
+    name, equals, value = parameter.partition("=")
+    if name in _SHOWN and _PLACE.fullmatch(value):
+        return parameter
+    return f"{name}={MASK}" if equals and re.fullmatch(r"[A-Za-z0-9_.-]+", name) else MASK
+
+
+def _masked_keywords(text: str) -> str:
+    """`host=db user=ada password=...`, as libpq reads it."""
+    found, end = [], 0
+    for match in _KEYWORD.finditer(text):
+        if match.start() != end:
+            return MASK
+        end = match.end()
+        found.append(f"{match[1]}={match[2] if match[1] in _SHOWN else MASK}")
+    return " ".join(found) if found and end == len(text.rstrip()) else MASK
+
+
+def without_secrets(text: str, secret_settings: Mapping[str, Any]) -> str:
+    """The text, for example a database's error, with every secret that stands in it masked."""
+    parts = {part for name, value in secret_settings.items() for part in _parts(name, value)}
+    for part in sorted(parts, key=len, reverse=True):  # a whole address before the password in it
+        text = text.replace(part, MASK)
+    return text
+
+
+def _parts(name: str, value: Any) -> Iterator[str]:
+    """What of a setting must not be seen in any text."""
+    return (part for part in _every_part(name, value) if len(part) >= _SHORTEST)
+
+
+def _every_part(name: str, value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if _SECRET_NAMES.search(key):
+                yield from _every_part(key, inner)
+    elif isinstance(value, str):
+        if value.lstrip().startswith("{"):  # a service account's key file
+            with contextlib.suppress(ValueError):
+                yield from _every_part(name, json.loads(value))
+        yield value
+        yield value.strip()
+        yield from value.splitlines()  # a key in PEM form, of which an error may quote one line
+        if _ADDRESS_NAMES.fullmatch(name):
+            yield from _parts_of_address(value)
+
+
+def _parts_of_address(text: str) -> Iterator[str]:
+    for match in _KEYWORD.finditer(text):
+        if match[1] not in _SHOWN:
+            inner = match[2].strip("'")
+            yield from (inner, re.sub(r"\\(.)", r"\1", inner))
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return
+    password = parts.netloc.rpartition("@")[0].partition(":")[2]
+    yield from (password, unquote(password))
+    for key, inner in parse_qsl(parts.query):
+        if key not in _SHOWN:
+            yield inner
