@@ -14,6 +14,8 @@ from headrace.event import Event, LogEntry, RejectedEvent
 from headrace.loader import rejected
 from headrace.loader.duplicates import Duplicates
 from headrace.loader.growing import Growing, arrow_table
+from headrace.loader.partition import Failure
+from headrace.loader.parts import RowsOf
 from headrace.loader.rows import Row, event_id, rows, tracks_only
 from headrace.loader.tables import Tables
 from headrace.log.base import Gap
@@ -37,7 +39,7 @@ SEEN_AGAIN_AFTER: Final = timedelta(hours=1)
 WAITING_ALTOGETHER: Final = 8_192
 """Rows that may wait for company at the most; what waits is in memory as Python values."""
 
-_LATEST: Final = {"identifies": ("users", "user_id"), "groups": ("accounts", "group_id")}
+LATEST: Final = {"identifies": ("users", "user_id"), "groups": ("accounts", "group_id")}
 """The latest-state table of a history table, and the key's column in the history."""
 
 
@@ -89,7 +91,7 @@ class Batch:
         """Values that the tables' columns hold so far, nulls included."""
         return sum(growing.cells for growing in self._growing.values())
 
-    def add(self, entries: Sequence[LogEntry]) -> None:
+    def add(self, entries: Sequence[LogEntry], rows_of: RowsOf | None = None) -> None:
         """Take the next entries, in order. An event that cannot become a row is rejected; its neighbours proceed."""
         self.entries += len(entries)
         events_by_source: dict[str, list[Event]] = {}
@@ -99,7 +101,7 @@ class Batch:
             else:
                 self._store_rejected(entry)
         for slug, events in events_by_source.items():
-            self._add_events(slug, events)
+            self._add_events(slug, events, rows_of or rows)
         if sum(len(growing.waiting) for growing in self._growing.values()) >= WAITING_ALTOGETHER:
             self._settle()
 
@@ -147,7 +149,7 @@ class Batch:
             counts = Books(*(count * events for count in each))
             self._books[key] = self._books.get(key, Books()).plus(counts)
 
-    def _add_events(self, slug: str, events: Sequence[Event]) -> None:
+    def _add_events(self, slug: str, events: Sequence[Event], rows_of: RowsOf) -> None:
         source = self._source(slug)
         fresh = self._fresh(slug, source.schema if source else None, events)
         self._count(slug, Books(duplicates=1), _repeated(events, fresh))
@@ -159,7 +161,7 @@ class Batch:
         rows_by_table: dict[str, list[Row]] = {}
         for message_id, event in fresh.items():
             try:
-                of_event = rows(event)
+                of_event = rows_of(event)
             except RejectedEventError as error:
                 self._reject(event, error.code, error.reason)
             except Exception as error:  # noqa: BLE001  # whatever is wrong with one event, its neighbours proceed
@@ -201,9 +203,18 @@ class Batch:
             growing = self._growing[name] = Growing(table, self._warehouse.integers_within)
         return growing
 
-    def load(self, consumer: str, position: Position, *, partition: int, start: int, seconds: float) -> Load:
+    def load(
+        self,
+        consumer: str,
+        position: Position,
+        *,
+        partition: int,
+        start: int,
+        seconds: float,
+        failures: Sequence[Failure] = (),
+    ) -> Load:
         """The transaction for everything added, which moves the consumer from `start` to `position`.
-        `seconds` is how long making it took."""
+        `seconds` is how long making it took; `failures` came since the last load."""
         now = self._loaded_at
         self._settle()
         upserts = [upsert for growing in self._growing.values() for upsert in self._latest(growing)]
@@ -217,7 +228,10 @@ class Batch:
             "rejected": [rejected.row(entry, now) for entry in self._rejected],
             "discards": [(*discard, now) for growing in self._growing.values() for discard in growing.discards],
             "columns": named,
-            "loads": [(*span, msgspec.json.encode(counts).decode(), self.entries, now, seconds, "ok")],
+            "loads": [
+                *((consumer, *failure[:4], "{}", 0, failure.when, 0.0, failure.error) for failure in failures),
+                (*span, msgspec.json.encode(counts).decode(), self.entries, now, seconds, "ok"),
+            ],
         }
         for table, of_table in housekeeping.items():
             if of_table:
@@ -236,9 +250,9 @@ class Batch:
 
     def _latest(self, growing: Growing) -> Iterable[Upsert]:
         schema, history = growing.table.name
-        if history not in _LATEST:
+        if history not in LATEST:
             return
-        latest, key = _LATEST[history]
+        latest, key = LATEST[history]
         if not growing.has_values(key):
             return
         table = self._tables.existing(TableName(schema, latest))
@@ -272,8 +286,8 @@ class Batch:
         """Called when the load is in the warehouse."""
         for name, growing in self._growing.items():
             growing.table.stored_as_known()
-            if name.table in _LATEST and growing.has_values(_LATEST[name.table][1]):
-                self._tables.existing(TableName(name.schema, _LATEST[name.table][0])).stored_as_known()
+            if name.table in LATEST and growing.has_values(LATEST[name.table][1]):
+                self._tables.existing(TableName(name.schema, LATEST[name.table][0])).stored_as_known()
         for schema, received_at_by_id in self._loaded.items():
             self._duplicates.add(schema, received_at_by_id)
         self._duplicates.sources_with_rejected.update(

@@ -101,13 +101,15 @@ _NAMES: Final[Mapping[type, str]] = {
 }
 
 
-def misfit_reason(value: Any, kind: ColumnType) -> str:
-    """A sentence for headrace.discards."""
+def misfit_reason(value: Any, kind: ColumnType, unwidenable: str = "") -> str:
+    """A sentence for headrace.discards. `unwidenable` is why the warehouse does not let the column become float."""
     what = _NAMES.get(type(value), "a number beyond double")
     if kind is ColumnType.FLOAT and type(value) is int:
         what = "an integer that a double cannot hold exactly"
     elif kind is ColumnType.INTEGER and type(value) is int:
         what = "an integer beyond 64 bits"
+    elif kind is ColumnType.INTEGER and type(value) is float and unwidenable:
+        return f"a number with a fraction does not fit the column's type integer, and it cannot become float: {unwidenable}"
     elif kind is ColumnType.INTEGER and type(value) is float:
         what = "a number with a fraction, while the column holds integers that a double cannot hold exactly,"
     return f"{what} does not fit the column's type {kind.value}"

@@ -87,7 +87,7 @@ class Growing:
         for place in result.misfits:
             value = of_column[place]
             standard = dict(zip(self._standard, part[place].standard, strict=True))
-            reason = columns.misfit_reason(value, result.type)
+            reason = columns.misfit_reason(value, result.type, self.table.unwidenable.get(column, ""))
             self.discards.append(
                 Discard(*self.table.name, standard["id"], column, values.sent(value), reason, standard["received_at"])
             )
@@ -102,7 +102,7 @@ class Growing:
         is_stored = column in table.types_stored
         if in_load and (not is_stored or self._integers_within(table.name, column, values.EXACT)):
             return True
-        table.unwidenable.add(column)
+        table.unwidenable[column] = ""
         return False
 
     def columns(self) -> Sequence[str]:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from headrace.config import LoaderConfig
-from headrace.errors import HeadraceError, PositionError, RetryableError
+from headrace.errors import HeadraceError, PositionError, RetryableError, WideningRefusedError
 from headrace.event import Event
-from headrace.loader.batch import Batch
+from headrace.loader.batch import LATEST, Batch
 from headrace.loader.duplicates import Duplicates
-from headrace.loader.partition import Part, Partition, Progress
+from headrace.loader.partition import Failure, Partition, Progress
+from headrace.loader.parts import Part, SharedParts
 from headrace.loader.tables import Tables
 from headrace.log.base import LogReader
-from headrace.warehouses.base import Load, Position, Warehouse
+from headrace.warehouses.base import Load, Position, TableName, Warehouse
 from headrace.workspace.records import Source
 
 logger = logging.getLogger(__name__)
@@ -34,9 +37,10 @@ and 110 MB more."""
 LOAD_CELLS: Final = 4_000_000
 """Of a load's columns, nulls included, at the most: events of a few properties in tables of 500 columns take more memory
 than their bytes tell."""
-RETAIN_SECONDS: Final = 60.0
 TRIES_BEFORE_SMALLER: Final = 3
 LONGEST_WAIT_SECONDS: Final = 10.0
+FAILURES: Final = 20
+"""Kept for headrace.loads at the most, which gets them with the next load that works."""
 
 
 class Outcome(NamedTuple):
@@ -74,23 +78,52 @@ class Loader:
         config: LoaderConfig,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
+        shared: SharedParts | None = None,
     ) -> None:
-        """`sources` is asked at least once a load for all sources by slug, removed ones included."""
+        """`sources` is asked at least once a load for all sources by slug, removed ones included. `shared` is what loaders of
+        other warehouses read from, too."""
         self._consumer = consumer
         self._warehouse = warehouse
         self._sources = sources
         self._config = config
         self._now = now
         self._monotonic = monotonic
-        self._partitions = [Partition(reader, config.load_events) for reader in readers]
+        self._shared = shared or SharedParts()
+        self._partitions = [Partition(reader, config.load_events, self._shared) for reader in readers]
         self._tables: Tables | None = None
         self._duplicates: Duplicates | None = None
         self._prepared: _Prepared | None = None
         self._tries = 0
         self._next_load = monotonic()
         self._last_load = monotonic()
-        self._last_retain = monotonic()
         self._is_checkpoint_due = False
+        self._loaded_at = datetime.min.replace(tzinfo=UTC)
+        self._unwidenable: dict[tuple[TableName, str], str] = {}
+        self._failures: deque[Failure] = deque(maxlen=FAILURES)
+        self.reading = threading.Lock()
+        """Held while a load is being made: whoever removes what was read of the log holds it meanwhile."""
+        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Have the job run on the loader's thread between two loads. It must not raise. Afterwards what is known of the
+        warehouse is read again. May be called from any thread."""
+        self._jobs.put(job)
+
+    def unwidenable(self) -> Mapping[tuple[TableName, str], str]:
+        """The columns that the warehouse holds to integer, and why. May be asked from any thread."""
+        return dict(self._unwidenable)
+
+    def failures(self) -> Sequence[Failure]:
+        """Since the last load that worked, oldest first. May be asked from any thread."""
+        return list(self._failures)
+
+    def needed(self) -> Mapping[int, set[int]]:
+        """By partition, the offsets at which this loader may go on reading; empty for one that is not placed yet.
+        To be asked while `reading` is held."""
+        needed = {partition.number: {partition.stored} for partition in self._partitions if partition.is_placed}
+        if (prepared := self._prepared) is not None:
+            needed[prepared.partition.number].add(prepared.load.end)
+        return needed
 
     def progress(self) -> Sequence[Progress]:
         """By partition; may be asked from any thread."""
@@ -105,16 +138,32 @@ class Loader:
         """Load until told to stop; what is waiting then stays in the log.
 
         A warehouse that cannot be used now is tried again for ever. Raises PositionError when this loader must not go on."""
+        self._shared.join()
+        try:
+            self._run(stop)
+        finally:
+            self._shared.leave()
+
+    def _run(self, stop: threading.Event) -> None:
         while not stop.is_set():
             try:
+                self.run_jobs()
                 outcome = self.step() if self._is_due() else None
             except RetryableError as error:
-                self._retain()
                 stop.wait(min(error.retry_after_seconds, LONGEST_WAIT_SECONDS))
                 continue
             if outcome is None:
                 self._rest()
                 stop.wait(POLL_SECONDS)
+
+    def run_jobs(self) -> None:
+        """Run what was submitted, unless a load hangs between being made and being in the warehouse."""
+        while self._prepared is None and not self._jobs.empty():
+            self._jobs.get()()
+            for partition in self._partitions:
+                partition.again()
+            self._tables = self._duplicates = None
+            self._unwidenable = {}
 
     def step(self) -> Outcome | None:
         """One load, from the first partition in turn that has anything; None when there is nothing.
@@ -146,10 +195,18 @@ class Loader:
         return self._last_load + min(rest, outcome.seconds * (1 / SHARE - 1))
 
     def _failed(self, error: Exception) -> None:
+        if self._prepared is not None:
+            self._note_failure(self._prepared.load, str(error))
         if self._tries <= 1 or not isinstance(error, RetryableError):
             logger.error("loader: %s: %s", type(error).__name__, error)
         for partition in self._partitions:
             partition.failed(error)
+
+    def _note_failure(self, load: Load, error: str) -> None:
+        """The first of equal ones: a warehouse that is away for an hour fails many times a minute."""
+        failure = Failure(load.partition, load.incarnation, load.start, load.end, self._now(), error)
+        if not self._failures or self._failures[-1].error != error:
+            self._failures.append(failure)
 
     def _place(self) -> None:
         for partition in self._partitions:
@@ -161,7 +218,13 @@ class Loader:
         config = self._config
         if self._tables is None:
             stored, named = self._warehouse.tables(), self._warehouse.named_columns()
-            self._tables = Tables(stored, named, max_columns=config.max_columns, max_tables=config.max_tables)
+            self._tables = Tables(
+                stored,
+                named,
+                max_columns=config.max_columns,
+                max_tables=config.max_tables,
+                unwidenable=self._unwidenable,
+            )
         if self._duplicates is None:
             window = timedelta(days=config.dedup_days)
             duplicates = Duplicates(self._warehouse, window, config.dedup_memory_bytes, self._now)
@@ -172,11 +235,14 @@ class Loader:
     def _load(self, partition: Partition) -> Outcome | None:
         while True:
             try:
-                prepared = self._pending() or self._prepare(partition)
+                with self.reading:
+                    prepared = self._prepared = self._pending() or self._prepare(partition)
                 if prepared is None:
                     return None
-                self._prepared = prepared
                 self._commit(prepared.load)
+            except WideningRefusedError as error:
+                self._hold(error)
+                self._forget(partition, partition.limit)
             except _WrongLoadError as error:
                 self._search(partition, error)
             except RetryableError:
@@ -196,18 +262,22 @@ class Loader:
         prepared = self._prepared
         if prepared is None or self._tries % TRIES_BEFORE_SMALLER or self._is_in_warehouse(prepared.load):
             return prepared
+        if self._warehouse.unfinished(self._consumer, prepared.partition.number) is not None:
+            return prepared
         self._forget(prepared.partition, max(1, prepared.partition.taken // 2))
         return None
 
     def _prepare(self, partition: Partition) -> _Prepared | None:
         """Read and type one load's events; None when nothing is waiting."""
         began = self._monotonic()
+        unfinished = partition.unfinished = self._warehouse.unfinished(self._consumer, partition.number)
         tables, duplicates = self._known()
-        batch = Batch(tables, duplicates, self._warehouse, self._sources, self._now())
+        loaded_at = unfinished.loaded_at if unfinished else self._next_loaded_at()
+        batch = Batch(tables, duplicates, self._warehouse, self._sources, loaded_at)
         size_bytes = 0
         is_last = False
-        while not is_last and partition.taken < partition.limit:
-            if size_bytes >= self._config.load_bytes or batch.cells >= LOAD_CELLS:
+        while not is_last and partition.has_room:
+            if unfinished is None and (size_bytes >= self._config.load_bytes or batch.cells >= LOAD_CELLS):
                 break
             part = partition.part()
             self._add(batch, part, partition.refusal)
@@ -223,8 +293,22 @@ class Loader:
                 partition=partition.number,
                 start=partition.stored,
                 seconds=seconds,
+                failures=list(self._failures),
             )
         return _Prepared(partition, batch, load, began, not is_last)
+
+    def _next_loaded_at(self) -> datetime:
+        """Of no two loads the same, since per-table drivers tell the rows of an unfinished load by it."""
+        self._loaded_at = max(self._now(), self._loaded_at + datetime.resolution)
+        return self._loaded_at
+
+    def _hold(self, error: WideningRefusedError) -> None:
+        logger.warning("loader: %s; until then values with a fraction go to headrace.discards", error)
+        name = TableName(error.schema, error.table)
+        self._unwidenable[name, error.column] = error.reason
+        for history, (latest, _) in LATEST.items():
+            if latest == name.table:
+                self._unwidenable[TableName(name.schema, history), error.column] = error.reason
 
     def _add(self, batch: Batch, part: Part, refusal: str | None) -> None:
         with _judged():
@@ -233,7 +317,7 @@ class Loader:
             if refusal is not None and part.entries and isinstance(part.entries[0], Event):
                 batch.add_refused(part.entries[0], refusal)
             else:
-                batch.add(part.entries)
+                batch.add(part.entries, part.rows)
 
     def _commit(self, load: Load) -> None:
         # After an unclear COMMIT the position is the only witness.
@@ -248,6 +332,10 @@ class Loader:
     def _search(self, partition: Partition, error: _WrongLoadError) -> None:
         """After a load that can never succeed: try half of it, until the one event is found, which is then rejected."""
         taken = partition.taken
+        if partition.unfinished is not None:
+            raise HeadraceError(
+                f"loader: the unfinished load from {partition.stored} cannot be made again: {error}"
+            ) from error
         if taken <= 1 and partition.refusal is not None:
             raise HeadraceError(f"loader: the warehouse refuses even the rejection of an event: {error}") from error
         if taken <= 1:
@@ -267,23 +355,22 @@ class Loader:
     def _moved(self, prepared: _Prepared) -> Outcome:
         partition, load = prepared.partition, prepared.load
         prepared.batch.committed()
+        self._failures.clear()
+        partition.unfinished = None
         self._prepared = None
         self._tries = 0
         seconds = self._monotonic() - prepared.began
         partition.loaded(load.end, prepared.batch.entries, seconds, self._now(), self._config.load_events)
-        self._partitions.remove(partition)
-        self._partitions.append(partition)
+        self._partitions = [*(other for other in self._partitions if other is not partition), partition]
         self._is_checkpoint_due = True
         if self._warehouse.journal_bytes() > JOURNAL_BYTES:
             self._checkpoint(force=True)
-        self._retain()
         return Outcome(partition.number, prepared.batch.entries, load.start, load.end, seconds, prepared.is_full)
 
     def _rest(self) -> None:
         """What quiet moments are for."""
         if self._is_checkpoint_due and self._monotonic() - self._last_load >= QUIET_SECONDS:
             self._checkpoint(force=False)
-        self._retain()
 
     def _checkpoint(self, *, force: bool) -> None:
         try:
@@ -292,31 +379,13 @@ class Loader:
             logger.warning("loader: no checkpoint now: %s", error)
         self._is_checkpoint_due = False
 
-    def _retain(self) -> None:
-        """Also called while the warehouse takes nothing: then above all the log must stay within its hard limit."""
-        if self._monotonic() - self._last_retain < RETAIN_SECONDS:
-            return
-        if not all(partition.is_placed for partition in self._partitions):
-            return
-        self._last_retain = self._monotonic()
-        prepared = self._prepared
-        try:
-            if prepared is not None and self._is_in_warehouse(prepared.load):
-                return  # a COMMIT that seemed to fail; the next try finds it and moves on
-        except RetryableError:
-            return
-        removed = [path for partition in self._partitions for path in partition.reader.retain(partition.stored)]
-        if removed and prepared is not None:
-            # Read again, so that the gap is met at the position and counted.
-            self._forget(prepared.partition, prepared.partition.limit)
-
 
 @contextmanager
 def _judged() -> Iterator[None]:
     """Tell a wrong load from a warehouse that cannot take it now or was moved by another loader."""
     try:
         yield
-    except (PositionError, RetryableError):
+    except (PositionError, RetryableError, WideningRefusedError):
         raise
     except Exception as error:
         raise _WrongLoadError(f"{type(error).__name__}: {error}") from error

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from headrace.errors import PositionError
-from headrace.event import LogEntry
-from headrace.log.base import Gap, LogReader
-from headrace.warehouses.base import Position
+from headrace.loader.parts import PART_ENTRIES, Part, SharedParts, read_up_to
+from headrace.log.base import LogReader
+from headrace.warehouses.base import Position, Unfinished
 
 logger = logging.getLogger(__name__)
-
-PART_ENTRIES: Final = 2_048
-PART_BYTES: Final = 2_000_000
-"""A part is in memory as Python values, about ten times its size."""
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -32,22 +27,26 @@ class Progress(msgspec.Struct, frozen=True):
     error: str | None = None
 
 
-class Part(NamedTuple):
-    """`is_last`: the log ended with it."""
+class Failure(NamedTuple):
+    """A load that did not come about at `when`; `error` is the warehouse's text."""
 
-    entries: Sequence[LogEntry]
-    gaps: Sequence[Gap]
-    size_bytes: int
-    is_last: bool
+    partition: int
+    incarnation: str
+    start: int
+    end: int
+    when: datetime
+    error: str
 
 
 class Partition:
     """`stored` is the position in the warehouse, `next` where reading goes on, `limit` how many entries a load may have:
     it is halved when a load fails, and doubled again by each that does not. `refusal` is why the warehouse refused the
-    one entry at `stored`."""
+    one entry at `stored`. `unfinished` is the load that must be made again, exactly, before any other."""
 
-    def __init__(self, reader: LogReader, load_events: int) -> None:
+    def __init__(self, reader: LogReader, load_events: int, shared: SharedParts) -> None:
         self.reader = reader
+        self._shared = shared
+        self.unfinished: Unfinished | None = None
         self.number = reader.partition
         self.stored = 0
         self.next = 0
@@ -79,24 +78,24 @@ class Partition:
         """Entries that are not read yet, gaps in the offsets included."""
         return self.reader.bounds().next - self.next
 
+    @property
+    def has_room(self) -> bool:
+        """Whether the load may have another part. Loads end where parts do, so that several loaders can share them."""
+        if self.unfinished is not None:
+            return self.next < self.unfinished.end
+        return self.limit - self.taken >= min(PART_ENTRIES, self.limit)
+
     def part(self) -> Part:
         """Read on, within the load's limit. Raises PositionError when the position is beyond the log's end."""
-        entries: list[LogEntry] = []
-        gaps: list[Gap] = []
-        size_bytes = 0
-        is_last = False
-        wanted = min(PART_ENTRIES, self.limit - self.taken)
-        while len(entries) < wanted and size_bytes < PART_BYTES and not is_last:
-            found = self.reader.read(self.next, max_entries=wanted - len(entries), max_bytes=PART_BYTES - size_bytes)
-            entries.extend(found.entries)
-            gaps.extend(found.gaps)
-            size_bytes += found.size_bytes
-            is_last = found.next == self.next
-            self.next = found.next
-        for gap in gaps:
+        if self.unfinished is not None:
+            part = read_up_to(self.reader, self.next, self.unfinished.end)
+        else:
+            part = self._shared.part(self.reader, self.next, min(PART_ENTRIES, self.limit))
+        self.next = part.next
+        for gap in part.gaps:
             logger.error("loader: partition %d lost events for good (%s): %s", self.number, gap.code, gap.reason)
-        self.taken += len(entries)
-        return Part(entries, gaps, size_bytes, is_last)
+        self.taken += len(part.entries)
+        return part
 
     def failed(self, error: Exception) -> None:
         self.progress = msgspec.structs.replace(self.progress, error=str(error))

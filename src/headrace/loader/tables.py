@@ -24,8 +24,8 @@ class Table:
         self.path_by_column: dict[str, Path] = {}
         self._occupied = self.types.keys() - {EXTRA}
         self.last_seen_by_column: dict[str, datetime] = {}
-        self.unwidenable: set[str] = set()
-        """Integer columns that were found to hold what a double cannot; that never changes back."""
+        self.unwidenable: dict[str, str] = {}
+        """Integer columns that stay so, and why where it is not for what they hold: the empty text then."""
         for column in named:
             self._claim(column.original, column.column)
             self.last_seen_by_column[column.column] = column.last_seen
@@ -77,8 +77,15 @@ class Tables:
     """Every table of the sources' schemas, as the warehouse has them and as the load under way will leave them."""
 
     def __init__(
-        self, stored: Mapping[TableName, Columns], named: Iterable[NamedColumn], *, max_columns: int, max_tables: int
+        self,
+        stored: Mapping[TableName, Columns],
+        named: Iterable[NamedColumn],
+        *,
+        max_columns: int,
+        max_tables: int,
+        unwidenable: Mapping[tuple[TableName, str], str] | None = None,
     ) -> None:
+        """`unwidenable` says why the warehouse does not let these integer columns become float."""
         self.max_columns = max_columns
         self.max_tables = max_tables
         named_by_table: dict[TableName, list[NamedColumn]] = {}
@@ -89,6 +96,9 @@ class Tables:
             for name, columns in stored.items()
             if name.schema != HOUSEKEEPING
         }
+        for (name, held), reason in (unwidenable or {}).items():
+            if name in self.table_by_name:
+                self.table_by_name[name].unwidenable[held] = reason
         self._event_tables: dict[str, int] = {}
         for name in self.table_by_name:
             self._count(name)
