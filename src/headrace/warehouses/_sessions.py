@@ -1,0 +1,98 @@
+"""The sessions of a warehouse: one for the loader, others for whoever asks, opened when needed and again when broken."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from headrace.errors import ConfigError
+from headrace.warehouses._session import Session
+
+IDLE: Final = 4
+"""Sessions that are kept open for the next who asks."""
+CLOSE_SECONDS: Final = 10.0
+
+
+class Sessions:
+    """Any thread may ask for a session; each is one thread's until it is given back."""
+
+    def __init__(self, connect: Callable[[], Session]) -> None:
+        self._connect = connect
+        self._loading = threading.RLock()
+        self._loader: Session | None = None
+        self._changed = threading.Condition()
+        self._idle: list[Session] = []
+        self._busy: set[Session] = set()
+        self._closed = False
+
+    @contextmanager
+    def loading(self) -> Iterator[Session]:
+        """The loader's own session. Its holder alone uses it; the same thread may ask again within."""
+        with self._loading:
+            if self._loader is not None and self._loader.is_broken:
+                self._loader.close()
+                self._loader = None
+            self._check_open()
+            if self._loader is None:
+                self._loader = self._connect()
+            yield self._loader
+
+    @contextmanager
+    def asking(self) -> Iterator[Session]:
+        """A session for one question."""
+        session = self._taken()
+        is_fit = False
+        try:
+            yield session
+            is_fit = True
+        finally:
+            # One that stood idle while the server was restarted is found broken here; so are the others, then.
+            is_fit = session.is_fit() if is_fit else not session.is_broken and session.is_fit()
+            with self._changed:
+                self._busy.discard(session)
+                if session.is_broken:
+                    dropped, self._idle = [session, *self._idle], []
+                elif is_fit and not self._closed and len(self._idle) < IDLE:
+                    dropped = []
+                    self._idle.append(session)
+                else:
+                    dropped = [session]
+                self._changed.notify_all()
+            for each in dropped:
+                each.close()
+
+    def _taken(self) -> Session:
+        with self._changed:
+            self._check_open()
+            session = self._idle.pop() if self._idle else None
+            if session is not None:
+                self._busy.add(session)
+                return session
+        session = self._connect()
+        with self._changed:
+            self._busy.add(session)
+        return session
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConfigError("warehouse: it is closed already")
+
+    def close(self) -> None:
+        """Ends what runs, more than once: a cancellation between two statements is lost. Safe to call twice."""
+        until = time.monotonic() + CLOSE_SECONDS
+        with self._changed:
+            self._closed = True
+            while self._busy and time.monotonic() < until:
+                for session in self._busy:
+                    session.cancel()
+                self._changed.wait(0.05)
+            idle, self._idle = self._idle, []
+        for session in idle:
+            session.close()
+        with self._loading:
+            if self._loader is not None:
+                self._loader.close()
+                self._loader = None
