@@ -79,15 +79,17 @@ class Loader:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
         shared: SharedParts | None = None,
+        pace_seconds: float = 0.0,
     ) -> None:
         """`sources` is asked at least once a load for all sources by slug, removed ones included. `shared` is what loaders of
-        other warehouses read from, too."""
+        other warehouses read from, too. `pace_seconds`: see `WarehouseKind.pace_seconds`."""
         self._consumer = consumer
         self._warehouse = warehouse
         self._sources = sources
         self._config = config
         self._now = now
         self._monotonic = monotonic
+        self._pace_seconds = pace_seconds
         self._shared = shared or SharedParts()
         self._partitions = [Partition(reader, config.load_events, self._shared) for reader in readers]
         self._tables: Tables | None = None
@@ -192,7 +194,7 @@ class Loader:
         if outcome.is_full:
             return self._last_load
         rest = max(0.0, self._config.interval_seconds - outcome.seconds)
-        return self._last_load + min(rest, outcome.seconds * (1 / SHARE - 1))
+        return self._last_load + max(self._pace_seconds, min(rest, outcome.seconds * (1 / SHARE - 1)))
 
     def _failed(self, error: Exception) -> None:
         if self._prepared is not None:

@@ -334,6 +334,12 @@ class WarehouseKind:
         self.settings = settings
         self.place = place
 
+    @property
+    def pace_seconds(self) -> float:
+        """How long to wait at the least from one load to the next while less than a whole load is waiting: 0 where a small load costs little,
+        more where each costs money or leaves a file behind. A setting of the kind, if at all."""
+        return 0.0
+
     def open(self) -> Warehouse:
         """Connect, and create the housekeeping tables where they are missing. Heavy drivers are imported here, not before.
 
