@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import duckdb
 
 from headrace.config import WarehouseConfig
 from headrace.errors import WarehouseUnavailableError
-from headrace.warehouses import _duckdb_load, _duckdb_lookups, _duckdb_query
+from headrace.warehouses import _duckdb_change, _duckdb_load, _duckdb_lookups, _duckdb_query
 from headrace.warehouses._duckdb_file import DatabaseFile
 from headrace.warehouses.base import (
     HOUSEKEEPING,
@@ -28,11 +28,15 @@ from headrace.warehouses.base import (
     NamedColumn,
     Position,
     QueryResult,
+    Retyping,
     TableName,
     Unfinished,
+    Upsert,
 )
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 QUIET_BYTES: Final = 65_536
 """A journal below this is not worth a checkpoint at a quiet time."""
@@ -176,6 +180,30 @@ class DuckDB:
     def latest_rows(self, table: str, limit: int) -> Any:
         with self._file.cursor() as cursor:
             return _duckdb_lookups.latest_rows(cursor, table, limit)
+
+    def column_values(self, table: TableName, column: str) -> Iterator[Any]:
+        with self._file.cursor() as cursor:
+            yield from _duckdb_change.column_values(cursor, table, column)
+
+    def retype(self, retyping: Retyping) -> None:
+        self._change(lambda cursor: _duckdb_change.retype(cursor, retyping))
+
+    def replace(self, old: TableName, new: TableName) -> int:
+        return self._change(lambda cursor: _duckdb_change.replace(cursor, old, new))
+
+    def recompute(self, upsert: Upsert) -> None:
+        self._change(lambda cursor: _duckdb_change.recompute(cursor, upsert))
+
+    def drop(self, table: TableName) -> None:
+        self._change(lambda cursor: _duckdb_change.drop(cursor, table))
+
+    def _change(self, change: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """One transaction; after any error nothing of it is there, save after an unclear COMMIT, which `tables` tells."""
+        with self._writing, self._file.cursor() as cursor, _rolled_back_on_error(cursor):
+            cursor.execute("BEGIN TRANSACTION")
+            result = change(cursor)
+            cursor.execute("COMMIT")
+            return result
 
     def close(self) -> None:
         self._file.close()
