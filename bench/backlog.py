@@ -27,7 +27,7 @@ from figures import Figure, table
 from headrace import event as log_event
 from headrace.app.folder import LOG, WORKER_SOCKET, short_path
 from headrace.config import Config
-from headrace.log.base import Tally
+from headrace.log.base import tallied
 from headrace.log.sqlite import SqliteLog
 from loader import events
 from machine import Memory, Watch, cpu_seconds, memory, yardstick
@@ -52,9 +52,8 @@ def write(folder: Path, slug: str, count: int) -> None:
     """The events, as the collector would have left them."""
     with_slug = (msgspec.structs.replace(event, source=slug) for event in events(count))
     writer = SqliteLog(folder / LOG, Config().log).writer(0)
-    lines = (log_event.encode(event) for event in with_slug)
-    while chunk := list(itertools.islice(lines, CHUNK)):
-        writer.append(chunk, {slug: Tally(len(chunk), 0)})
+    while chunk := list(itertools.islice(with_slug, CHUNK)):
+        writer.append([log_event.encode(event) for event in chunk], tallied(chunk))
     writer.close()
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import cProfile
+import itertools
 import multiprocessing
 import pstats
 import random
@@ -31,10 +32,10 @@ from headrace import event as log_event
 from headrace.config import LoaderConfig, LogConfig, WarehouseConfig
 from headrace.event import Event
 from headrace.loader.loader import Loader
-from headrace.log.base import Bounds, Slice, Tally
+from headrace.log.base import UNKNOWN_HOUR, Bounds, Hourly, Slice, Tally, tallied
 from headrace.log.sqlite import SqliteLog
-from headrace.warehouses.base import Load
 from headrace.warehouses._duckdb import DuckDB
+from headrace.warehouses.base import Load
 from headrace.workspace.records import Source
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -118,6 +119,9 @@ class StagedLog:
 
     def totals(self) -> dict[str, Tally]:
         return {}
+
+    def hourly(self) -> Hourly:
+        return Hourly(UNKNOWN_HOUR, {})
 
     def read(self, offset: int, *, max_entries: int, max_bytes: int) -> Slice:
         began = time.process_time()
@@ -204,14 +208,9 @@ def measure(log: StagedLog, load_events: int, folder: Path) -> None:
 
 def write_log(folder: Path, count: int) -> None:
     writer = SqliteLog(folder, LogConfig(linger_seconds=0)).writer(0)
-    lines: list[bytes] = []
-    for entry in events(count):
-        lines.append(log_event.encode(entry))
-        if len(lines) == 1_000:
-            writer.append(lines, {"bench": Tally(accepted=len(lines))})
-            lines.clear()
-    if lines:
-        writer.append(lines, {"bench": Tally(accepted=len(lines))})
+    entries = events(count)
+    while chunk := list(itertools.islice(entries, 1_000)):
+        writer.append([log_event.encode(entry) for entry in chunk], tallied(chunk))
     writer.close()
 
 

@@ -16,17 +16,18 @@ import msgspec
 from headrace import event
 from headrace.config import LogConfig
 from headrace.event import Event
-from headrace.log.base import Tally
+from headrace.log.base import Hour, Tally
 from headrace.log.sqlite import SqliteLog
 
 EVENTS = 64_000
 ROUNDS = 3
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+HOUR = Hour("selligent", AT)
 
 
 def lines(count: int, seed: int = 1) -> list[bytes]:
     """Events of an e-mail platform, about 1.1 KB each, no two alike."""
     chosen = random.Random(seed)
-    at = datetime(2026, 3, 1, tzinfo=UTC)
     context = {
         "library": {"name": "analytics-node", "version": "2.1.3"},
         "userAgent": "Mozilla/5.0 (iPhone; CPU iPhone OS 17_4 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)",
@@ -47,7 +48,7 @@ def lines(count: int, seed: int = 1) -> list[bytes]:
         made.append(
             event.encode(
                 Event(
-                    "selligent", "track", chosen.randbytes(16).hex(), at, at, "Email Link Clicked",
+                    "selligent", "track", chosen.randbytes(16).hex(), AT, AT, "Email Link Clicked",
                     user_id=f"user-{chosen.randrange(10**6)}", anonymous_id=chosen.randbytes(16).hex(),
                     original_timestamp="2026-03-01T00:00:00.000Z", sent_at=f"2026-03-01T00:{number % 60:02}:01.000Z",
                     properties=msgspec.Raw(msgspec.json.encode(properties)),
@@ -64,7 +65,7 @@ def measure(folder: Path, events: Sequence[bytes], size: int) -> None:
         before, wall = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
         for first in range(0, len(events), size):
             part = events[first : first + size]
-            writer.append(part, {"selligent": Tally(len(part))})
+            writer.append(part, {HOUR: Tally(len(part))})
         seconds = time.perf_counter() - wall
         after = resource.getrusage(resource.RUSAGE_SELF)
         user, system = after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime
@@ -84,7 +85,7 @@ def polls(folder: Path, events: Sequence[bytes]) -> None:
         log = SqliteLog(Path(place), LogConfig())
         writer, reader = log.writer(0), log.reader(0)
         for first in range(0, 6_400, 64):
-            writer.append(events[first : first + 64], {"selligent": Tally(64)})
+            writer.append(events[first : first + 64], {HOUR: Tally(64)})
         before = time.process_time()
         for _ in range(2_000):
             reader.bounds()

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from headrace.event import Event, LogEntry, RejectedEvent, encode
-from headrace.log.base import Gap, LogReader, LogWriter, Tally
+from headrace.log.base import Gap, Hour, LogReader, LogWriter, Tally, hour_of
 
 NOW = datetime(2026, 8, 3, 12, 0, tzinfo=UTC)
 
@@ -20,7 +20,7 @@ def refused_line(source: str = "shop") -> bytes:
 
 
 def append(writer: LogWriter, *ids: str, source: str = "shop") -> int:
-    return writer.append(lines(ids, source), {source: Tally(len(ids), 0)})
+    return writer.append(lines(ids, source), {Hour(source, hour_of(NOW)): Tally(len(ids), 0)})
 
 
 def names(entries: Sequence[LogEntry]) -> list[str]:

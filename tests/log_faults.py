@@ -25,7 +25,7 @@ from headrace import event
 from headrace.config import LogConfig
 from headrace.errors import LogUnavailableError
 from headrace.event import Event
-from headrace.log.base import Gap, LogReader, LogWriter, Tally
+from headrace.log.base import Gap, Hour, LogReader, LogWriter, Tally, hour_of
 from headrace.log.sqlite import SqliteLog
 
 AT: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -40,7 +40,7 @@ def line(number: int, padding: int = 0) -> bytes:
 
 
 def append(writer: LogWriter, first_id: int, count: int, padding: int = 0) -> int:
-    return writer.append([line(first_id + i, padding) for i in range(count)], {"shop": Tally(count)})
+    return writer.append([line(first_id + i, padding) for i in range(count)], {Hour("shop", hour_of(AT)): Tally(count)})
 
 
 class Reading(NamedTuple):

@@ -12,9 +12,9 @@ import pytest
 
 from headrace.config import LogConfig
 from headrace.errors import FolderInUseError, PositionError
-from headrace.log.base import Bounds, LogDriver, Tally
+from headrace.log.base import Bounds, Hour, LogDriver, Tally, hour_of
 from headrace.log.sqlite import SqliteLog
-from log_entries import append, everything, lines, names, refused_line, slices
+from log_entries import NOW, append, everything, lines, names, refused_line, slices
 
 
 @dataclass
@@ -110,7 +110,7 @@ def test_the_books_count_by_source_and_outlive_a_restart(house: House) -> None:
     log = house.log()
     writer, reader = log.writer(0), log.reader(0)
     append(writer, "a", "b")
-    writer.append([*lines(["c"], "mail"), refused_line("mail")], {"mail": Tally(1, 1)})
+    writer.append([*lines(["c"], "mail"), refused_line("mail")], {Hour("mail", hour_of(NOW)): Tally(1, 1)})
     expected = {"shop": Tally(2, 0), "mail": Tally(1, 1)}
     assert expected == writer.totals == reader.totals()
     writer.close()

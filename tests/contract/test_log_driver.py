@@ -16,7 +16,14 @@ from headrace.config import LogConfig
 from headrace.errors import FolderInUseError, PositionError
 from headrace.event import Event, RejectedEvent
 from headrace.log import _segment, _sqlite_reader
-from headrace.log.base import Bounds, LogDriver, LogReader, LogWriter, Tally
+from headrace.log.base import (
+    Bounds,
+    Hour,
+    LogDriver,
+    LogReader,
+    LogWriter,
+    Tally,
+)
 from headrace.log.sqlite import SqliteLog
 from log_faults import append, go_on, heard, read_all, run, started
 
@@ -89,8 +96,8 @@ def test_what_is_appended_is_read_back_in_order(logs: Logs) -> None:
     ]
     lines = [event.encode(entry) for entry in entries]
     writer, reader = logs.writer(), logs.reader()
-    assert 0 == writer.append(lines[:2], {"shop": Tally(1, 1)})
-    assert 2 == writer.append(lines[2:], {"app": Tally(1, 0)})
+    assert 0 == writer.append(lines[:2], {Hour("shop", AT): Tally(1, 1)})
+    assert 2 == writer.append(lines[2:], {Hour("app", AT): Tally(1, 0)})
     found = reader.read(0, max_entries=100, max_bytes=100_000)
     assert (entries, 3, [], 3) == (list(found.entries), found.next, list(found.gaps), writer.next)
     assert abs(found.size_bytes - sum(map(len, lines))) <= len(lines)
@@ -270,7 +277,9 @@ def test_the_books_add_up_over_restarts_and_removed_segments(logs: Logs) -> None
     for restart in range(3):
         writer = logs.writer(KEEP_NOTHING)
         for number in range(4):
-            writer.append([event.encode(Event("app", "page", f"{restart}-{number}", AT, AT))], {"app": Tally(1, 2)})
+            writer.append(
+                [event.encode(Event("app", "page", f"{restart}-{number}", AT, AT))], {Hour("app", AT): Tally(1, 2)}
+            )
             append(writer, 0, 3, PADDING)
             total += 1
         reader = logs.reader(KEEP_NOTHING)

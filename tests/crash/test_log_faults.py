@@ -20,9 +20,9 @@ import pytest
 from headrace.config import LogConfig
 from headrace.errors import LogUnavailableError
 from headrace.log import _segment
-from headrace.log.base import Tally
+from headrace.log.base import Hour, Tally, hour_of
 from headrace.log.sqlite import SqliteLog
-from log_entries import append, everything, lines
+from log_entries import NOW, append, everything, lines
 
 TESTS = Path(__file__).parents[1]
 COMMAND = [sys.executable, str(Path(__file__).parent / "appending.py")]
@@ -273,7 +273,7 @@ def test_a_full_disk_refuses_and_goes_on_when_there_is_room(small_disk: Path) ->
     for number in range(400):
         ids = [f"{number}.{generator.getrandbits(2000):x}"[:600] for _ in range(20)]
         try:
-            writer.append(lines(ids), {"shop": Tally(20, 0)})
+            writer.append(lines(ids), {Hour("shop", hour_of(NOW)): Tally(20, 0)})
         except LogUnavailableError:
             refused += 1
             if refused == 5:

@@ -16,10 +16,13 @@ from headrace.errors import LogCorruptError
 from headrace.event import Event, RejectedEvent
 from headrace.log import chunk
 from headrace.log.base import Tally
+from headrace.log.hourly import Numbered
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
-TALLIES = st.dictionaries(
-    st.text(max_size=5), st.builds(Tally, st.integers(0, 10**12), st.integers(0, 10**12)), max_size=4
+COUNTS = st.builds(Tally, st.integers(0, 10**12), st.integers(0, 10**12))
+TALLIES = st.dictionaries(st.text(max_size=5), COUNTS, max_size=4)
+HOURS = st.dictionaries(
+    st.text(max_size=5), st.dictionaries(st.integers(0, 10**7), COUNTS, min_size=1, max_size=3), max_size=4
 )
 
 
@@ -33,18 +36,20 @@ def events(count: int) -> list[Event | RejectedEvent]:
 
 def encoded(count: int = 20, first: int = 7) -> bytes:
     return chunk.encode(
-        first, [event.encode(e) for e in events(count)], {"shop": Tally(14, 6)}, {"shop": Tally(114, 9)}
+        first, [event.encode(e) for e in events(count)], {"shop": {492_500: Tally(14, 6)}}, {"shop": Tally(114, 9)}
     )
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**62), st.integers(1, 50), TALLIES, TALLIES)
-def test_what_is_encoded_is_decoded(first: int, count: int, tally: dict[str, Tally], totals: dict[str, Tally]) -> None:
-    decoded = chunk.decode(chunk.encode(first, [event.encode(e) for e in events(count)], tally, totals))
+@given(st.integers(0, 2**62), st.integers(1, 50), HOURS, TALLIES, st.none() | HOURS)
+def test_what_is_encoded_is_decoded(
+    first: int, count: int, tally: Numbered, totals: dict[str, Tally], hourly: Numbered | None
+) -> None:
+    decoded = chunk.decode(chunk.encode(first, [event.encode(e) for e in events(count)], tally, totals, hourly))
     assert events(count) == list(decoded.entries)
-    assert (first, count, first + count, tally, totals) == (
-        decoded.header.first, decoded.header.entries, decoded.header.next, decoded.header.tally, decoded.header.totals
-    )  # fmt: skip
+    header = decoded.header
+    assert (first, count, first + count) == (header.first, header.entries, header.next)
+    assert (tally, totals, hourly) == (header.tally, header.totals, header.hourly)
 
 
 def test_no_flipped_bit_goes_unnoticed() -> None:
@@ -70,7 +75,7 @@ def test_the_header_is_readable_whatever_became_of_the_body() -> None:
     data[-10] ^= 1
     with pytest.raises(LogCorruptError):
         chunk.decode(bytes(data))
-    assert {"shop": Tally(14, 6)} == chunk.header_of(bytes(data)).tally
+    assert {"shop": {492_500: Tally(14, 6)}} == chunk.header_of(bytes(data)).tally
 
 
 def test_random_bytes_raise_nothing_else() -> None:
@@ -111,5 +116,5 @@ def test_the_difference_of_books_is_what_was_added(books: dict[str, Tally], more
 def _with_body(body: bytes, announced: int) -> bytes:
     """A chunk with checksums that fit, around a body that does not."""
     header = msgspec.json.encode(chunk.Header(0, 1, announced, {}, {}))
-    data = struct.pack("<4sII", b"HRC1", len(header), zlib.crc32(header)) + header + body
+    data = struct.pack("<4sII", b"HRC2", len(header), zlib.crc32(header)) + header + body
     return data + struct.pack("<I", zlib.crc32(data))

@@ -24,7 +24,7 @@ from headrace.collector.server import Collector
 from headrace.config import CollectorConfig
 from headrace.errors import LogUnavailableError
 from headrace.event import Event, LogEntry, RejectedEvent, decode_lines, join_lines
-from headrace.log.base import Tally
+from headrace.log.base import Hour, Tally
 from headrace.workspace.workspace import Workspace
 
 NOW = datetime(2026, 8, 3, 12, 0, tzinfo=UTC)
@@ -46,13 +46,13 @@ class MemoryWriter:
     def __post_init__(self) -> None:
         self.gate.set()
 
-    def append(self, lines: Sequence[bytes], tally: Mapping[str, Tally]) -> int:
+    def append(self, lines: Sequence[bytes], tally: Mapping[Hour, Tally]) -> int:
         self.gate.wait(10)
         if self.fail:
             raise LogUnavailableError("log: the disk is full; make room")
         self.appends.append(list(decode_lines(join_lines(lines))))
         self.next += len(lines)
-        for source, counted in tally.items():
+        for (source, _), counted in tally.items():
             before = self.totals.get(source, Tally())
             self.totals[source] = Tally(before.accepted + counted.accepted, before.refused + counted.refused)
         return self.next - len(lines)

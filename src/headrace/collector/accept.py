@@ -16,7 +16,7 @@ from headrace.collector import clock, incoming
 from headrace.collector.incoming import Body, Id, Incoming
 from headrace.errors import RequestError
 from headrace.event import EMPTY_OBJECT, EVENT_TYPES, Event, EventType, RejectedEvent, encode
-from headrace.log.base import Tally
+from headrace.log.base import Hour, Tally, hour_of
 from headrace.sources.base import Draft, SourceKind
 
 MESSAGE_ID_CHARACTERS: Final = 100
@@ -70,11 +70,18 @@ class Refusal(msgspec.Struct, frozen=True, rename="camel"):
 class Acceptance(msgspec.Struct):
     """What a request comes to. `lines` are the log's; `accepted` counts events, `refusals` those that were not."""
 
+    source: str
+    received_at: datetime
     lines: list[bytes]
     accepted: int
     refusals: list[Refusal]
     events: list[Event] | None = None
     """The accepted events, for a dry run only."""
+
+    @property
+    def hour(self) -> Hour:
+        """What the log's books keep it under."""
+        return Hour(self.source, hour_of(self.received_at))
 
     @property
     def tally(self) -> Tally:
@@ -109,7 +116,7 @@ def batched(body: Body, source: SourceKind, received_at: datetime, origin: Origi
 def unreadable(raw: bytes, error: RequestError, source: SourceKind, received_at: datetime) -> Acceptance:
     """A body of a known source that is no event at all: one refused event, its text kept."""
     entry = _rejected(raw, error, source.slug, received_at, None)
-    return Acceptance([encode(entry)], 0, [Refusal(0, None, error.code, error.reason)])
+    return Acceptance(source.slug, received_at, [encode(entry)], 0, [Refusal(0, None, error.code, error.reason)])
 
 
 def _judged(
@@ -144,7 +151,8 @@ def _judged(
             lines.append(line)
             if dry:
                 events.append(event)
-    return Acceptance(lines, len(lines) - len(refusals), refusals, events if dry else None)
+    accepted = len(lines) - len(refusals)
+    return Acceptance(source.slug, received_at, lines, accepted, refusals, events if dry else None)
 
 
 class _Judge:

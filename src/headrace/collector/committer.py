@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 
 from headrace.errors import LogUnavailableError
-from headrace.log.base import LogWriter, Tally
+from headrace.log.base import Hour, LogWriter, Tally
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ Ended = Callable[[LogUnavailableError | None], None]
 
 class _Staged(msgspec.Struct):
     lines: Sequence[bytes]
-    source: str
+    hour: Hour
     tally: Tally
     size_bytes: int
     since: float
@@ -96,7 +96,7 @@ class Committer:
     def has_room(self) -> bool:
         return self._staged_bytes + self._underway_bytes < self._staging_bytes
 
-    async def store(self, lines: Sequence[bytes], source: str, tally: Tally, size_bytes: int) -> None:
+    async def store(self, lines: Sequence[bytes], hour: Hour, tally: Tally, size_bytes: int) -> None:
         """Return when the lines are durable. Raises LogUnavailableError when they are not, or not in time."""
         durable: asyncio.Future[None] = self._loop.create_future()
 
@@ -108,11 +108,11 @@ class Committer:
             else:
                 durable.set_exception(error)
 
-        self.stage(lines, source, tally, size_bytes, ended)
+        self.stage(lines, hour, tally, size_bytes, ended)
         await durable
 
-    def stage(self, lines: Sequence[bytes], source: str, tally: Tally, size_bytes: int, ended: Ended) -> None:
-        self._staged.append(_Staged(lines, source, tally, size_bytes, self._loop.time(), ended))
+    def stage(self, lines: Sequence[bytes], hour: Hour, tally: Tally, size_bytes: int, ended: Ended) -> None:
+        self._staged.append(_Staged(lines, hour, tally, size_bytes, self._loop.time(), ended))
         self._staged_bytes += size_bytes
         if self._underway is None:
             if self._staged_bytes >= self._commit_bytes:
@@ -141,7 +141,7 @@ class Committer:
             self._underway = failed
         self._underway.add_done_callback(lambda underway: self._end(underway, group))
 
-    def _append(self, lines: Sequence[bytes], tally: Mapping[str, Tally]) -> None:
+    def _append(self, lines: Sequence[bytes], tally: Mapping[Hour, Tally]) -> None:
         self._writer.append(lines, tally)
 
     def _end(self, underway: asyncio.Future[None], group: Sequence[_Staged]) -> None:
@@ -209,11 +209,11 @@ def _split(staged: list[_Staged]) -> tuple[list[_Staged], list[_Staged]]:
     return staged, []
 
 
-def _summed(group: Sequence[_Staged]) -> dict[str, Tally]:
-    tally: dict[str, Tally] = {}
+def _summed(group: Sequence[_Staged]) -> dict[Hour, Tally]:
+    tally: dict[Hour, Tally] = {}
     for staged in group:
-        before = tally.get(staged.source)
-        tally[staged.source] = (
+        before = tally.get(staged.hour)
+        tally[staged.hour] = (
             staged.tally
             if before is None
             else Tally(before.accepted + staged.tally.accepted, before.refused + staged.tally.refused)

@@ -117,7 +117,7 @@ class Collector:
             self.metrics.requests[path, final.status] += 1
             answered(final)
 
-        self.committer.stage(accepted.lines, source.slug, accepted.tally, accepted.size_bytes, ended)
+        self.committer.stage(accepted.lines, accepted.hour, accepted.tally, accepted.size_bytes, ended)
 
     async def _post(self, route: Route, scope: Scope, receive: Receive) -> Answer | None:
         try:
@@ -201,7 +201,7 @@ class Collector:
             raise
 
     async def _store(self, source: SourceKind, accepted: Acceptance) -> None:
-        await self.committer.store(accepted.lines, source.slug, accepted.tally, accepted.size_bytes)
+        await self.committer.store(accepted.lines, accepted.hour, accepted.tally, accepted.size_bytes)
         self._count(source, accepted)
 
     def _count(self, source: SourceKind, accepted: Acceptance) -> None:

@@ -10,8 +10,9 @@ from typing import Final, NamedTuple
 import msgspec
 
 from headrace.config import LogConfig
-from headrace.log import _segment, chunk
+from headrace.log import _segment, chunk, hourly
 from headrace.log.base import Tally
+from headrace.log.hourly import Numbered
 
 LOSSES: Final = "removed.json"
 
@@ -26,10 +27,13 @@ class Closed(NamedTuple):
     closed_at: float
 
 
-class _Loss(msgspec.Struct, frozen=True):
+class Loss(msgspec.Struct, frozen=True):
+    """What a reader at `first` loses when all up to `next` is removed."""
+
     first: int
     next: int
     lost: dict[str, Tally]
+    hours: Numbered = {}
 
 
 def removable(
@@ -61,30 +65,33 @@ def remove(folder: Path, starts: Sequence[int]) -> list[Path]:
     return removed
 
 
-def note_loss(folder: Path, first: int, following: int, lost: dict[str, Tally], needed: int) -> None:
-    """Keep what a reader at `first` loses, before it is removed; what lies before `needed` interests nobody any more."""
-    kept = [loss for loss in _losses(folder) if loss.next > needed and loss.first != first]
+def note_loss(folder: Path, noted: Loss, needed: int) -> None:
+    """Keep it before anything is removed; what lies before `needed` interests nobody any more."""
+    kept = [loss for loss in _losses(folder) if loss.next > needed and loss.first != noted.first]
     draft = folder / f"{LOSSES}.draft"
-    draft.write_bytes(msgspec.json.encode([*kept, _Loss(first, following, lost)]))
+    draft.write_bytes(msgspec.json.encode([*kept, noted]))
     _segment.make_durable(draft)
     draft.rename(folder / LOSSES)
     _segment.make_durable(folder)
 
 
-def noted_loss(folder: Path, first: int, end: int) -> dict[str, Tally] | None:
+def noted_loss(folder: Path, first: int, end: int) -> Loss | None:
     """What was lost from an offset to the first one that is still there; None when that was not noted."""
     lost: dict[str, Tally] = {}
+    hours: Numbered = {}
+    at = first
     by_first = {loss.first: loss for loss in _losses(folder)}
-    while first < end:
-        loss = by_first.get(first)
+    while at < end:
+        loss = by_first.get(at)
         if loss is None:
             return None
         lost = chunk.added(lost, loss.lost)
-        first = loss.next
-    return lost
+        hourly.add(hours, loss.hours)
+        at = loss.next
+    return Loss(first, at, lost, hours)
 
 
-def _losses(folder: Path) -> list[_Loss]:
+def _losses(folder: Path) -> list[Loss]:
     with suppress(OSError, msgspec.DecodeError):
-        return msgspec.json.decode((folder / LOSSES).read_bytes(), type=list[_Loss])
+        return msgspec.json.decode((folder / LOSSES).read_bytes(), type=list[Loss])
     return []

@@ -26,7 +26,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple, Self, TypeVar
@@ -35,10 +35,12 @@ from urllib.parse import quote
 import msgspec
 
 from headrace.errors import ConfigError, LogCorruptError, LogUnavailableError
-from headrace.log import chunk
+from headrace.log import chunk, hourly
 from headrace.log.base import Tally
+from headrace.log.hourly import Numbered
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""2 keeps the books by hour too. 1 was that of the unreleased 0.1: it is refused, never read wrongly."""
 UNKNOWN_SOURCE: Final = ""
 """Stands in the books for lost entries whose source nobody knows any more."""
 BEYOND: Final = (1 << 63) - 1
@@ -68,7 +70,7 @@ _Stored = TypeVar("_Stored", bound=msgspec.Struct)
 
 
 class SegmentHeader(msgspec.Struct, frozen=True):
-    """`totals` are the books before the segment's first chunk. `previous_end` is where the segment that starts at
+    """`totals` are the books before the segment's first chunk, `hourly` the same by hour from the hour `since` on. `previous_end` is where the segment that starts at
     `previous_start` ends, whatever it seems to hold; None when that cannot be told."""
 
     format: int
@@ -79,6 +81,8 @@ class SegmentHeader(msgspec.Struct, frozen=True):
     totals: dict[str, Tally]
     previous_start: int | None = None
     previous_end: int | None = None
+    hourly: Numbered = {}
+    since: int = 0
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -88,6 +92,8 @@ class Mark(msgspec.Struct, frozen=True):
     end: int
     next: int
     totals: dict[str, Tally]
+    hourly: Numbered = {}
+    since: int = 0
 
 
 class Row(NamedTuple):
@@ -224,13 +230,18 @@ class Segment:
         self._connection.execute(f"PRAGMA user_version = {FORMAT}")
 
     def header(self) -> SegmentHeader | None:
-        """None when it is damaged. Raises ConfigError when a newer headrace wrote the segment."""
+        """None when it is damaged. Raises ConfigError when a headrace with another format wrote the segment."""
         header = None
         with suppress(LogCorruptError), _translated(self.path):
             row = self._connection.execute("SELECT header, checksum FROM segment").fetchone()
             header = None if row is None else _checked(row[0], row[1], SegmentHeader)
         if header is not None and header.format > FORMAT:
             raise ConfigError(f"log: {self.path} has format {header.format}; update headrace, this one reads {FORMAT}")
+        if header is not None and header.format < FORMAT:
+            raise ConfigError(
+                f"log: {self.path} has format {header.format}, of a headrace that was never released; this one reads "
+                f"{FORMAT}: load its events with the headrace that wrote it, or begin with another data folder"
+            )
         return header if header is not None and header.start == self.start else None
 
     def insert(self, row: Row) -> None:
@@ -285,6 +296,39 @@ class Segment:
                     totals = found.totals
             return Tail(None, totals)
         return Tail(end, chunk.added(totals, {UNKNOWN_SOURCE: Tally(unknown)} if unknown else {}))
+
+    def hourly(self, limit: int = BEYOND) -> Numbered:
+        """The books by hour of its chunks before the limit. What a damaged header hides counts for the hour of the next
+        chunk; what damaged pages or a damaged end hide is missing."""
+        known: Numbered = {}
+        totals: Mapping[str, Tally] | None = None
+        headers: list[chunk.Header] = []
+        try:
+            for found in self._headers(self.start, limit, "DESC"):
+                if found.hourly is not None:
+                    known, totals = found.hourly, found.totals
+                    break
+                headers.append(found)
+            else:
+                header = self.header()
+                totals = header.totals if header else None
+        except LogCorruptError:
+            totals = None
+        for found in reversed(headers):
+            if totals is not None:
+                missed = chunk.subtracted(found.totals_before, totals)
+                hourly.add(known, hourly.shared_out(missed, {}, hourly.first_hour(found.tally)))
+            hourly.add(known, found.tally)
+            totals = found.totals
+        return known
+
+    def readable_hours(self, limit: int) -> Numbered:
+        """The same of all chunks whose headers can be read, and no others."""
+        known: Numbered = {}
+        with suppress(LogCorruptError):
+            for found in self._headers(self.start, limit, "ASC"):
+                hourly.add(known, found.tally)
+        return known
 
     def close(self) -> None:
         """The last one to close a segment moves the -wal into the file; where that fails both stay as they are."""

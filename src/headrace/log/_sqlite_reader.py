@@ -13,9 +13,10 @@ from typing import Final, NamedTuple
 from headrace.config import LogConfig
 from headrace.errors import LogCorruptError, LogUnavailableError, PositionError
 from headrace.event import LogEntry
-from headrace.log import _retention, _segment, chunk
+from headrace.log import _retention, _segment, chunk, hourly
 from headrace.log._segment import BEYOND, UNKNOWN_SOURCE, Mark, Row, Segment, SegmentHeader
-from headrace.log.base import Bounds, Gap, Slice, Tally
+from headrace.log.base import Bounds, Gap, Hourly, Slice, Tally
+from headrace.log.hourly import UNKNOWN, Carried, Numbered
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +69,8 @@ class SqliteReader:
         self._met: Gap | None = None
         """The gap that was met last: the read that meets it behind entries leaves it to the next one."""
         self._reported: set[int] = set()
+        self._hidden: tuple[int, Numbered] = (-1, {})
+        """What damage hides in the segment that starts there."""
 
     def bounds(self) -> Bounds:
         self._list()
@@ -79,6 +82,18 @@ class SqliteReader:
             return {}
         last = self._open(self._starts[-1])
         return last.mark.totals if last.mark else last.segment.tail().totals
+
+    def hourly(self) -> Hourly:
+        self._list()
+        if not self._starts:
+            return hourly.complete(Carried({}, 0), {})
+        last = self._open(self._starts[-1])
+        if last.mark is not None:
+            return hourly.complete(Carried(last.mark.hourly, last.mark.since), last.mark.totals)
+        tail = last.segment.tail()
+        # What is appended meanwhile is in neither.
+        before = self._hours_before(last, BEYOND if tail.end is None else tail.end)
+        return hourly.complete(before, tail.totals)
 
     def read(self, offset: int, *, max_entries: int, max_bytes: int) -> Slice:
         entries: list[LogEntry] = []
@@ -209,8 +224,9 @@ class SqliteReader:
         if following.header is None:
             return self._lost(place, at, f"{opened.segment.path}: what it held from {at} on is not known")
         lost = self._difference(before, after, None)
+        hours = hourly.shared_out(lost, self._hours_between(place, at, following))
         return self._gap(
-            at, following.start, lost, "log_removed", f"segments between {at} and {following.start} are gone"
+            at, following.start, lost, hours, "log_removed", f"segments between {at} and {following.start} are gone"
         )
 
     def _before_first(self, at: int) -> _Found:
@@ -225,13 +241,17 @@ class SqliteReader:
                 raise self._beyond(at, end)
             return first.start
         after = self._books_at_start(first)
-        lost = _retention.noted_loss(self._folder, at, first.start)
+        noted = _retention.noted_loss(self._folder, at, first.start)
         if self._books[0] == at:
             lost = self._difference(self._books[1], after, None)
-        if lost is None:
+        elif noted is not None:
+            lost = noted.lost
+        else:
             most = min(first.start - at, sum(sum(tally) for tally in (after or {}).values()))
             lost = {UNKNOWN_SOURCE: Tally(most)}
-        return self._gap(at, first.start, lost, "log_removed", f"offsets {at} to {first.start - 1} were removed unread")
+        hours = hourly.shared_out(lost, noted.hours if noted else {})
+        reason = f"offsets {at} to {first.start - 1} were removed unread"
+        return self._gap(at, first.start, lost, hours, "log_removed", reason)
 
     # What was lost.
 
@@ -241,7 +261,9 @@ class SqliteReader:
         if header is not None:
             # Only its body is damaged.
             self._books = (header.next, header.totals)
-            return self._gap(at, header.next, _at_most(header.tally, header.next - at), "log_corrupt", reason)
+            lost = _at_most(hourly.by_source(header.tally), header.next - at)
+            hours = hourly.shared_out(lost, header.tally, hourly.first_hour(header.tally))
+            return self._gap(at, header.next, lost, hours, "log_corrupt", reason)
         if place.following is None and self._is_followed(place.opened.start):
             return at
         before = self._books_before(place, at)
@@ -265,11 +287,13 @@ class SqliteReader:
         lost = self._difference(before, totals, None if end == BEYOND else end - at)
         if totals is not None:
             self._books = (resume, totals)
-        return self._gap(at, resume, lost, "log_corrupt", reason)
+        likely = self._hours_hidden(place) if after else self._hours_between(place, at, place.following)
+        hours = hourly.shared_out(lost, likely, hourly.first_hour(after.tally) if after else UNKNOWN)
+        return self._gap(at, resume, lost, hours, "log_corrupt", reason)
 
-    def _gap(self, at: int, resume: int, lost: dict[str, Tally], code: str, reason: str) -> Gap:
+    def _gap(self, at: int, resume: int, lost: dict[str, Tally], hours: Numbered, code: str, reason: str) -> Gap:
         self._report(at, f"{reason}; lost: {sum(sum(tally) for tally in lost.values())} events")
-        self._met = Gap(at, resume, lost, code, reason)
+        self._met = Gap(at, resume, lost, code, reason, hourly.by_hour(hours))
         return self._met
 
     def _report(self, at: int, reason: str) -> None:
@@ -298,6 +322,30 @@ class SqliteReader:
             if header is not None and header.next >= at:
                 return header.totals if header.next == at else header.totals_before
         return None
+
+    def _hours_before(self, opened: _Opened, at: int) -> Carried:
+        """The books by hour before an offset of the segment."""
+        books = opened.segment.hourly(at)
+        if opened.header is None:
+            return Carried(books, 0)
+        return Carried(hourly.added(opened.header.hourly, books), opened.header.since)
+
+    def _hours_between(self, place: _Place, at: int, following: _Opened | None) -> Numbered:
+        """What came between an offset and the end of its segment (or the start of the following one), by hour."""
+        after = following.header if following else place.opened.mark
+        before = self._hours_before(place.opened, at)
+        return hourly.subtracted(after.hourly, before.books) if after else {}
+
+    def _hours_hidden(self, place: _Place) -> Numbered:
+        """What damage hides in a segment that ended, by hour: the difference between its end and all that can be read."""
+        opened = place.opened
+        end = place.following.header if place.following else opened.mark
+        if opened.header is None or end is None:
+            return {}
+        if self._hidden[0] != opened.start:
+            told = hourly.added(opened.header.hourly, opened.segment.readable_hours(place.limit))
+            self._hidden = (opened.start, hourly.subtracted(end.hourly, told))
+        return self._hidden[1]
 
     def _books_at_start(self, opened: _Opened) -> Mapping[str, Tally] | None:
         if opened.header is not None:
@@ -328,7 +376,8 @@ class SqliteReader:
         after = self._books_at_start(self._open(segment.following))
         if place is not None:
             lost = self._difference(self._books_before(place, first), after, segment.end - first)
-            _retention.note_loss(self._folder, first, segment.following, lost, needed)
+            hours = hourly.shared_out(lost, self._hours_between(place, first, place.following))
+            _retention.note_loss(self._folder, _retention.Loss(first, segment.following, lost, hours), needed)
 
     def _beyond(self, at: int, end: int) -> PositionError:
         return PositionError(

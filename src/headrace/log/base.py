@@ -5,18 +5,20 @@ used twice; gaps are legal. An append is one chunk: durable as a whole, or not t
 log: a reader whose stored position carries another incarnation must stop loudly, because its offsets mean nothing here.
 
 Beside its entries each chunk carries the books: how many events each source got accepted and refused, from the log's
-first day up to and including this chunk. They outlive retention and unreadable chunks.
+first day up to and including this chunk, and in which hours of receipt those of this chunk came. The totals outlive
+retention and unreadable chunks for ever, the hours for a bounded number of hours (`Hourly.since`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
-from headrace.event import LogEntry
+from headrace.event import Event, LogEntry
 
 
 class Tally(NamedTuple):
@@ -24,6 +26,44 @@ class Tally(NamedTuple):
 
     accepted: int = 0
     refused: int = 0
+
+
+class Hour(NamedTuple):
+    """What the books are kept by beside their totals: a source's events received in one hour (its first moment, UTC)."""
+
+    source: str
+    hour: datetime
+
+
+UNKNOWN_HOUR: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""Stands for hours that nobody knows any more: before `Hourly.since`, or in damaged chunks."""
+
+
+def hour_of(received_at: datetime) -> datetime:
+    """The first moment of its hour; `received_at` is in UTC."""
+    return received_at.replace(minute=0, second=0, microsecond=0)
+
+
+def tallied(entries: Iterable[LogEntry]) -> dict[Hour, Tally]:
+    """What these entries add to the books."""
+    tallies: dict[Hour, Tally] = {}
+    for entry in entries:
+        hour = Hour(entry.source, hour_of(entry.received_at))
+        accepted, refused = tallies.get(hour, Tally())
+        if isinstance(entry, Event):
+            tallies[hour] = Tally(accepted + 1, refused)
+        else:
+            tallies[hour] = Tally(accepted, refused + entry.events)
+    return tallies
+
+
+class Hourly(NamedTuple):
+    """The books at one moment by source and hour. Summed over its hours each source has its totals exactly.
+
+    Hours from `since` on have a tally of their own; all that is older or cannot be told is under UNKNOWN_HOUR."""
+
+    since: datetime
+    tallies: Mapping[Hour, Tally]
 
 
 class Bounds(NamedTuple):
@@ -36,13 +76,20 @@ class Bounds(NamedTuple):
 class Gap(msgspec.Struct, frozen=True):
     """Entries that were acknowledged and cannot be read any more: offsets from `first` to before `next`.
 
-    `lost` counts them by source; `reason` says what happened and which file it concerns."""
+    `lost` counts them by source, `hours` the same by hour of receipt, under the hours under which `LogReader.hourly` has
+    them; `reason` says what happened and which file it concerns."""
 
     first: int
     next: int
     lost: dict[str, Tally]
     code: str  # log_corrupt | log_removed
     reason: str
+    hours: Mapping[Hour, Tally] = {}
+
+    @property
+    def lost_by_hour(self) -> Mapping[Hour, Tally]:
+        """`hours`, or all of `lost` under UNKNOWN_HOUR where a log cannot tell them."""
+        return self.hours or {Hour(source, UNKNOWN_HOUR): tally for source, tally in self.lost.items()}
 
 
 class Slice(msgspec.Struct, frozen=True):
@@ -75,10 +122,11 @@ class LogWriter(Protocol):
         """The books up to the last durable chunk."""
         ...
 
-    def append(self, lines: Sequence[bytes], tally: Mapping[str, Tally]) -> int:
+    def append(self, lines: Sequence[bytes], tally: Mapping[Hour, Tally]) -> int:
         """Store the lines (each one `event.encode`) as one chunk and return the offset of the first.
 
-        Blocks until the chunk is durable. `tally` is what this chunk adds to the books.
+        Blocks until the chunk is durable. `tally` is what this chunk adds to the books, by source and `hour_of` the
+        events' received_at; it counts with the chunk or not at all.
         Raises LogUnavailableError when it could not be stored: then no reader will ever see any of it, and the
         same writer may be called again (it moves on to a new segment by itself)."""
         ...
@@ -98,6 +146,10 @@ class LogReader(Protocol):
 
     def totals(self) -> Mapping[str, Tally]:
         """The books at the log's end: accepted and refused events by source since the log began."""
+        ...
+
+    def hourly(self) -> Hourly:
+        """The same by source and hour of receipt, all of one moment. Asked by status and alerts, every few seconds."""
         ...
 
     def read(self, offset: int, *, max_entries: int, max_bytes: int) -> Slice:

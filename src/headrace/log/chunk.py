@@ -18,25 +18,29 @@ import zstandard
 from headrace import event
 from headrace.errors import LogCorruptError
 from headrace.event import LogEntry
+from headrace.log import hourly as hours
 from headrace.log.base import Tally
+from headrace.log.hourly import Numbered
 
 MAX_BODY_BYTES: Final = 1 << 28
 """No chunk is larger, uncompressed: what claims to be is not decompressed."""
 
-_MAGIC: Final = b"HRC1"
+_MAGIC: Final = b"HRC2"
 _PREFIX: Final = struct.Struct("<4sII")
 _CHECKSUM: Final = struct.Struct("<I")
 _LEVEL: Final = 1
 
 
 class Header(msgspec.Struct, frozen=True, array_like=True):
-    """`tally` is what this chunk adds to the books, `totals` the books after it. `body_bytes` is the uncompressed size."""
+    """`tally` is what this chunk adds to the books, `totals` the books after it. `body_bytes` is the uncompressed size.
+    `hourly` is in some chunks only: the books by hour of all chunks of this one's segment, up to and including it."""
 
     first: int
     entries: int
     body_bytes: int
-    tally: dict[str, Tally]
+    tally: Numbered
     totals: dict[str, Tally]
+    hourly: Numbered | None = None
 
     @property
     def next(self) -> int:
@@ -44,7 +48,7 @@ class Header(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def totals_before(self) -> dict[str, Tally]:
-        return subtracted(self.totals, self.tally)
+        return subtracted(self.totals, hours.by_source(self.tally))
 
 
 class Chunk(NamedTuple):
@@ -65,12 +69,18 @@ _encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder(Header)
 
 
-def encode(first: int, lines: Sequence[bytes], tally: Mapping[str, Tally], totals: Mapping[str, Tally]) -> bytes:
+def encode(
+    first: int,
+    lines: Sequence[bytes],
+    tally: Numbered,
+    totals: Mapping[str, Tally],
+    hourly: Numbered | None = None,
+) -> bytes:
     """Raises ValueError for a chunk without lines or beyond MAX_BODY_BYTES."""
     body = event.join_lines(lines)
     if not lines or len(body) > MAX_BODY_BYTES:
         raise ValueError(f"chunk: {len(lines)} lines, {len(body)} bytes; it holds one line to {MAX_BODY_BYTES} bytes")
-    header = _encoder.encode(Header(first, len(lines), len(body), dict(tally), dict(totals)))
+    header = _encoder.encode(Header(first, len(lines), len(body), tally, dict(totals), hourly))
     prefix = _PREFIX.pack(_MAGIC, len(header), zlib.crc32(header))
     data = b"".join((prefix, header, _coders.compressor.compress(body)))
     return data + _CHECKSUM.pack(zlib.crc32(data))

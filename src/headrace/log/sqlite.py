@@ -21,10 +21,11 @@ from typing import Final
 
 from headrace.config import LogConfig
 from headrace.errors import ConfigError, FolderInUseError, HeadraceError, LogUnavailableError
-from headrace.log import _segment, chunk
+from headrace.log import _segment, chunk, hourly
 from headrace.log._segment import BEYOND, Mark, Row, Segment, SegmentHeader
 from headrace.log._sqlite_reader import SqliteReader
-from headrace.log.base import Tally
+from headrace.log.base import Hour, Tally
+from headrace.log.hourly import Carried, Numbered
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +106,11 @@ class SqliteWriter:
         self._created_at = 0.0
         self._segment_bytes = 0
         self._unchecked_bytes = 0
+        self._carried = Carried({}, 0)
+        """The books by hour before the segment, or before the next one where none is written."""
+        self._hourly: Numbered = {}
+        """The same of the segment's own chunks."""
+        self._chunks = 0
         self._previous: tuple[int | None, int | None] = (None, None)
         """Start and end of the segment before the one that will be opened next."""
         self._lock: int | None = _locked(folder, partition)
@@ -114,13 +120,14 @@ class SqliteWriter:
             self.close()
             raise
 
-    def append(self, lines: Sequence[bytes], tally: Mapping[str, Tally]) -> int:
-        totals = chunk.added(self.totals, tally)
+    def append(self, lines: Sequence[bytes], tally: Mapping[Hour, Tally]) -> int:
         segment = self._segment
         if segment is None or self._is_full():
             segment = self._open_next()
-        first = self.next
-        row = Row(first, first + len(lines), chunk.encode(first, lines, tally, totals))
+        first, more = self.next, hourly.numbered(tally)
+        totals = chunk.added(self.totals, hourly.by_source(more))
+        whole = None if (self._chunks + 1) % hourly.CHUNKS else hourly.added(self._hourly, more)
+        row = Row(first, first + len(lines), chunk.encode(first, lines, more, totals, whole))
         try:
             segment.insert(row)
         except BaseException as error:
@@ -130,6 +137,8 @@ class SqliteWriter:
             raise
         self.next = row.next
         self.totals = totals
+        hourly.add(self._hourly, more)
+        self._chunks += 1
         self._segment_bytes += len(row.content)
         self._unchecked_bytes += len(row.content)
         if self._unchecked_bytes >= CHECKPOINT_BYTES:
@@ -139,7 +148,7 @@ class SqliteWriter:
     def close(self) -> None:
         if self._segment is not None:
             try:
-                _segment.write_mark(self._segment.path, Mark(self.next, self.next, dict(self.totals)))
+                _segment.write_mark(self._segment.path, self._mark(self.next))
             except OSError as error:
                 logger.warning("log: cannot mark the end of %s: %s; offsets will leap", self._segment.path, error)
             self._segment.close()
@@ -159,9 +168,17 @@ class SqliteWriter:
         """Raises LogUnavailableError; the writer may be asked again."""
         old = self._segment
         start, end = (old.start, self.next) if old is not None else self._previous
-        created_at = self._now()
+        created_at, before = self._now(), self._whole()
         header = SegmentHeader(
-            _segment.FORMAT, self.incarnation, self.partition, self.next, created_at, dict(self.totals), start, end
+            _segment.FORMAT,
+            self.incarnation,
+            self.partition,
+            self.next,
+            created_at,
+            dict(self.totals),
+            start,
+            end,
+            *before,
         )
         try:
             segment = Segment.create(self._folder, header)
@@ -172,8 +189,16 @@ class SqliteWriter:
             closed.close()
         self._dead = []
         self._segment, self._created_at = segment, created_at
+        self._carried, self._hourly, self._chunks = before, {}, 0
         self._segment_bytes = self._unchecked_bytes = 0
         return segment
+
+    def _whole(self) -> Carried:
+        """The books by hour at the log's end."""
+        return hourly.carried(hourly.added(self._carried.books, self._hourly), self._carried.since)
+
+    def _mark(self, following: int) -> Mark:
+        return Mark(self.next, following, dict(self.totals), *self._whole())
 
     def _discard(self, path: Path) -> None:
         """What is left of a segment that could not be opened. Readers may know its name already: it is used up."""
@@ -197,7 +222,7 @@ class SqliteWriter:
     def _bury(self, segment: Segment, following: int) -> None:
         """The segment is dead; the offsets of the failed chunk are spent."""
         with suppress(OSError):
-            _segment.write_mark(segment.path, Mark(self.next, following, dict(self.totals)))
+            _segment.write_mark(segment.path, self._mark(following))
         self._retire(segment)
         self.next = following
 
@@ -222,6 +247,7 @@ class SqliteWriter:
         try:
             header = segment.header()
             tail = segment.tail(mark.end if mark else BEYOND)
+            hours = segment.hourly(BEYOND if tail.end is None else tail.end) if mark is None else {}
         finally:
             segment.close()
         if header is not None and header.incarnation != self.incarnation:
@@ -229,9 +255,13 @@ class SqliteWriter:
         end: int | None
         if mark is not None:
             self.totals, end, following = mark.totals, mark.end, mark.next
+            self._carried = Carried(mark.hourly, mark.since)
         else:
             self.totals, end = tail.totals, tail.end
             following = (start if end is None else end) + LEAP
+            # Without the header nobody knows the hours before: they are told as one, from the next hour on each by itself.
+            since = header.since if header else int(self._now()) // 3_600 + 1
+            self._carried = Carried(hourly.added(header.hourly if header else {}, hours), since)
             if end is None:
                 logger.error("log: the end of %s cannot be read; a new segment follows it", segment.path)
         self._previous = (start, end)
