@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final, Literal
 
 import msgspec
@@ -17,7 +18,8 @@ from headrace.loader.growing import Growing, arrow_table
 from headrace.loader.partition import Failure
 from headrace.loader.parts import RowsOf
 from headrace.loader.rows import Row, event_id, rows, tracks_only
-from headrace.loader.tables import Tables
+from headrace.loader.selection import Selection, Selector, selector
+from headrace.loader.tables import Table, Tables
 from headrace.log.base import Gap
 from headrace.warehouses.base import (
     HOUSEKEEPING,
@@ -55,6 +57,15 @@ def _repeated(events: Sequence[Event], fresh: Mapping[str, Event]) -> Collection
     return [event.received_at for event in events if fresh.get(event_id(event)) is not event]
 
 
+def _wanted(row: Row, chosen: Selector | None) -> Row:
+    """A row of a table that cannot be made, without the properties that would have had no column there."""
+    if chosen is None or chosen.keeps_all_columns:
+        return row
+    table = Table(TableName("", row.table), 0, {})
+    leaves = {path: value for path, value in row.leaves.items() if chosen.keeps_column(row.table, table.asked(path))}
+    return row._replace(leaves=leaves)
+
+
 class Batch:
     """What one load is made of. Afterwards `tables` knows the columns of this load as well: when the load comes to nothing,
     `tables` must be read from the warehouse again."""
@@ -66,7 +77,10 @@ class Batch:
         warehouse: Warehouse,
         sources: Callable[[], Mapping[str, Source]],
         loaded_at: datetime,
+        selections: Mapping[str, Selection] | None = None,
     ) -> None:
+        """`selections` says by source what is stored; everything of the others. Raises ConfigError when a filter is wrong."""
+        self._selectors = {slug: selector(selection) for slug, selection in (selections or {}).items()}
         self._tables = tables
         self._duplicates = duplicates
         self._warehouse = warehouse
@@ -151,6 +165,9 @@ class Batch:
 
     def _add_events(self, slug: str, events: Sequence[Event], rows_of: RowsOf) -> None:
         source = self._source(slug)
+        chosen = self._selectors.get(slug) if source else None
+        if chosen is not None:
+            events = self._chosen(slug, chosen, events)
         fresh = self._fresh(slug, source.schema if source else None, events)
         self._count(slug, Books(duplicates=1), _repeated(events, fresh))
         if source is None:
@@ -160,23 +177,49 @@ class Batch:
         loaded: dict[str, datetime] = {}
         rows_by_table: dict[str, list[Row]] = {}
         for message_id, event in fresh.items():
-            try:
-                of_event = rows_of(event)
-            except RejectedEventError as error:
-                self._reject(event, error.code, error.reason)
-            except Exception as error:  # noqa: BLE001  # whatever is wrong with one event, its neighbours proceed
-                self._reject(event, "loader_error", f"{type(error).__name__}: {error}")
-            else:
-                own = of_event[-1].table
-                if own not in rows_by_table and self._tables.table(TableName(source.schema, own)) is None:
-                    of_event = (tracks_only(*of_event),)
-                for row in of_event:
-                    rows_by_table.setdefault(row.table, []).append(row)
-                loaded[message_id] = event.received_at
+            of_event = self._rows(event, rows_of)
+            if not of_event:
+                continue
+            if chosen is not None and not chosen.keeps_table(of_event[-1].table):
+                of_event = of_event[:-1]  # the row in `tracks`
+            elif of_event[-1].table not in rows_by_table:
+                of_event = self._placed(source.schema, of_event, chosen)
+            for row in of_event:
+                rows_by_table.setdefault(row.table, []).append(row)
+            loaded[message_id] = event.received_at
         for table, of_table in rows_by_table.items():
-            self._grow(TableName(source.schema, table)).add(of_table)
+            self._grow(TableName(source.schema, table), chosen).add(of_table)
         self._count(slug, Books(loaded=1), loaded.values())
         self._loaded.setdefault(source.schema, {}).update(loaded)
+
+    def _rows(self, event: Event, rows_of: RowsOf) -> Sequence[Row]:
+        """Empty for an event that cannot become a row: it is rejected."""
+        try:
+            return rows_of(event)
+        except RejectedEventError as error:
+            self._reject(event, error.code, error.reason)
+        except Exception as error:  # noqa: BLE001  # whatever is wrong with one event, its neighbours proceed
+            self._reject(event, "loader_error", f"{type(error).__name__}: {error}")
+        return ()
+
+    def _placed(self, schema: str, of_event: Sequence[Row], chosen: Selector | None) -> Sequence[Row]:
+        """The rows of an event, if there is or can be a table for it; otherwise one in `tracks`."""
+        if self._tables.table(TableName(schema, of_event[-1].table)) is not None:
+            return of_event
+        tracks, own = of_event
+        return (tracks_only(tracks, _wanted(own, chosen)),)
+
+    def _chosen(self, slug: str, chosen: Selector, events: Sequence[Event]) -> Sequence[Event]:
+        """Those of which anything is stored. Each other one is counted, repetitions too: whether it was seen before is not known."""
+        kept: list[Event] = []
+        left_out: list[datetime] = []
+        for event in events:
+            if chosen.keeps(event):
+                kept.append(event)
+            else:
+                left_out.append(event.received_at)
+        self._count(slug, Books(filtered=1), left_out)
+        return kept
 
     def _source(self, slug: str) -> Source | None:
         if slug not in self._sources:  # added since, just before its first events
@@ -196,11 +239,15 @@ class Batch:
             del fresh[message_id]
         return fresh
 
-    def _grow(self, name: TableName) -> Growing:
+    def _grow(self, name: TableName, chosen: Selector | None) -> Growing:
         growing = self._growing.get(name)
         if growing is None:
             table = self._tables.existing(name)
-            growing = self._growing[name] = Growing(table, self._warehouse.integers_within)
+            growing = self._growing[name] = Growing(
+                table,
+                self._warehouse.integers_within,
+                None if chosen is None or chosen.keeps_all_columns else partial(chosen.keeps_column, name.table),
+            )
         return growing
 
     def load(

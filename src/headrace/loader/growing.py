@@ -41,7 +41,10 @@ class Discard(NamedTuple):
 class Growing:
     """The rows of one table so far. Parts are those of the log, so that few rows are Python values at a time."""
 
-    def __init__(self, table: Table, integers_within: IntegersWithin) -> None:
+    def __init__(
+        self, table: Table, integers_within: IntegersWithin, keeps_column: Callable[[str], bool] | None = None
+    ) -> None:
+        """`keeps_column` says of a property's column whether the warehouse wants it; None: all of them."""
         self.table = table
         self.rows = 0
         self.cells = 0
@@ -49,6 +52,7 @@ class Growing:
         self.waiting: list[Row] = []
         self.discards: list[Discard] = []
         self._integers_within = integers_within
+        self._keeps_column = keeps_column
         self._standard = standard_columns(table.name.table)
         self._parts: list[tuple[int, dict[str, Any]]] = []
 
@@ -69,6 +73,8 @@ class Growing:
             arrays[column] = self._typed(column, of_column, part)
         overflowing = set()
         for path, of_path in _transposed([row.leaves for row in part]):
+            if self._keeps_column is not None and not self._keeps_column(self.table.asked(path)):
+                continue  # before it gets a name, so that no column appears for it
             named = self.table.column(path)
             if named is None:
                 overflowing.add(path)

@@ -19,6 +19,7 @@ from headrace.loader.batch import LATEST, Batch
 from headrace.loader.duplicates import Duplicates
 from headrace.loader.partition import Failure, Partition, Progress
 from headrace.loader.parts import Part, SharedParts
+from headrace.loader.selection import Selection
 from headrace.loader.tables import Tables
 from headrace.log.base import LogReader
 from headrace.warehouses.base import Load, Position, TableName, Warehouse
@@ -80,9 +81,11 @@ class Loader:
         monotonic: Callable[[], float] = time.monotonic,
         shared: SharedParts | None = None,
         pace_seconds: float = 0.0,
+        selections: Callable[[], Mapping[str, Selection]] = dict,
     ) -> None:
         """`sources` is asked at least once a load for all sources by slug, removed ones included. `shared` is what loaders of
-        other warehouses read from, too. `pace_seconds`: see `WarehouseKind.pace_seconds`."""
+        other warehouses read from, too. `pace_seconds`: see `WarehouseKind.pace_seconds`.
+        `selections` is asked once a load for what is stored of each source, by slug; of the others everything."""
         self._consumer = consumer
         self._warehouse = warehouse
         self._sources = sources
@@ -91,6 +94,7 @@ class Loader:
         self._monotonic = monotonic
         self._pace_seconds = pace_seconds
         self._shared = shared or SharedParts()
+        self._selections = selections
         self._partitions = [Partition(reader, config.load_events, self._shared) for reader in readers]
         self._tables: Tables | None = None
         self._duplicates: Duplicates | None = None
@@ -275,7 +279,7 @@ class Loader:
         unfinished = partition.unfinished = self._warehouse.unfinished(self._consumer, partition.number)
         tables, duplicates = self._known()
         loaded_at = unfinished.loaded_at if unfinished else self._next_loaded_at()
-        batch = Batch(tables, duplicates, self._warehouse, self._sources, loaded_at)
+        batch = Batch(tables, duplicates, self._warehouse, self._sources, loaded_at, self._selections())
         size_bytes = 0
         is_last = False
         while not is_last and partition.has_room:

@@ -38,6 +38,10 @@ class Table:
             self._claim(path, column)
         return column
 
+    def asked(self, path: Path) -> str:
+        """The column that the path has, or would be named now."""
+        return self.column_by_path.get(path) or self._free(column_base(path))
+
     @property
     def is_full(self) -> bool:
         # One place is kept for `_extra`.
