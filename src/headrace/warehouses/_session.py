@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final, NamedTuple, Protocol
 
 import pyarrow as pa
@@ -28,6 +29,8 @@ class Answer(NamedTuple):
     types: Sequence[str]
     schema: pa.Schema
     batches: Iterator[pa.RecordBatch]
+    decimals: Sequence[int] = ()
+    """The places of columns whose values are decimal numbers written as texts, for engines whose decimals Arrow cannot hold."""
 
 
 class Session(Protocol):
@@ -90,7 +93,10 @@ def result(answer: Answer, max_rows: int, seconds: Any) -> QueryResult:
     """`seconds` is called when all rows are read."""
     rows: list[list[Any]] = []
     for batch in bounded(answer.batches, max_rows + 1):
-        rows.extend(_shown(batch))
+        for row in _shown(batch):
+            for place in answer.decimals:
+                row[place] = None if row[place] is None else _values.json_ready(Decimal(row[place]))
+            rows.append(row)
     return QueryResult(answer.columns, answer.types, rows[:max_rows], len(rows) > max_rows, seconds())
 
 
@@ -98,14 +104,29 @@ def _shown(batch: pa.RecordBatch) -> list[list[Any]]:
     try:
         return _values.rows(batch)
     except (OverflowError, ValueError) as error:
-        raise QueryError(f"a value of the answer cannot be shown; cast its column to text: {error}", "query_wrong") from error
+        raise QueryError(
+            f"a value of the answer cannot be shown; cast its column to text: {error}", "query_wrong"
+        ) from error
 
 
 def table(answer: Answer, max_rows: int) -> pa.Table:
     found = pa.Table.from_batches(list(bounded(answer.batches, max_rows + 1)), answer.schema)
     if found.num_rows > max_rows:
-        raise QueryError(f"the answer has more than {max_rows} rows: narrow the query, or ask for more", "query_too_large")
+        raise QueryError(
+            f"the answer has more than {max_rows} rows: narrow the query, or ask for more", "query_too_large"
+        )
+    for place in answer.decimals:
+        found = found.set_column(place, found.schema.field(place).name, _numbers(found.column(place)))
     return found
+
+
+def _numbers(texts: pa.ChunkedArray) -> pa.Array:
+    """Integers where all are, else decimals of the least size; texts stay where one of them is neither."""
+    with suppress(pa.ArrowException):
+        return texts.cast(pa.int64())
+    with suppress(pa.ArrowException, InvalidOperation):
+        return pa.array([None if text is None else Decimal(text) for text in texts.to_pylist()])
+    return texts
 
 
 def bounded(batches: Iterator[pa.RecordBatch], limit: int) -> Iterator[pa.RecordBatch]:

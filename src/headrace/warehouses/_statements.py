@@ -93,9 +93,7 @@ def add_books(dialect: Dialect, books: Mapping[Hour, Books]) -> list[str]:
         return []
     added = dialect.inline(_BOOKS_COLUMNS, [(*hour, *counts) for hour, counts in books.items()])
     new = {column: f"added.{dialect.quoted(column)}" for column in _BOOKS_COLUMNS}
-    sums = {
-        column: f"{_stored(dialect, BOOKS)}.{dialect.quoted(column)} + {new[column]}" for column in Books._fields
-    }
+    sums = {column: f"{_stored(dialect, BOOKS)}.{dialect.quoted(column)} + {new[column]}" for column in Books._fields}
     return merge(dialect, BOOKS, added.sql, "added", {"source": new["source"], "hour": new["hour"]}, sums, new)
 
 
@@ -126,7 +124,9 @@ def merge(
     changes = ", ".join(f"{q(column)} = {expression}" for column, expression in update.items())
     columns, values = dialect.names(insert_), ", ".join(insert_.values())
     if dialect.has_merge:
-        statement = f"MERGE INTO {table} AS stored USING {source} AS {alias} ON {match} WHEN MATCHED THEN UPDATE SET {changes}"
+        statement = (
+            f"MERGE INTO {table} AS stored USING {source} AS {alias} ON {match} WHEN MATCHED THEN UPDATE SET {changes}"
+        )
         return [statement + (f" WHEN NOT MATCHED THEN INSERT ({columns}) VALUES ({values})" if insert_ else "")]
     statements = [f"UPDATE {table} SET {changes} FROM {source} AS {alias} WHERE {match}"]
     if insert_:
@@ -159,7 +159,9 @@ def upsert(dialect: Dialect, upsert_: Upsert, rows: Relation, late: Relation | N
     key = dialect.quoted(upsert_.key)
     brought = [column for column in upsert_.columns if column in rows.columns]
     if late is None:
-        return _latest(dialect, upsert_, dialect.latest(upsert_, rows.sql, brought, f"{key} IS NOT NULL"), brought, loaded_at)
+        return _latest(
+            dialect, upsert_, dialect.latest(upsert_, rows.sql, brought, f"{key} IS NOT NULL"), brought, loaded_at
+        )
     among = f"(SELECT {dialect.quoted(KEY)} FROM {late.sql} AS late)"
     fast = dialect.latest(upsert_, rows.sql, brought, f"{key} IS NOT NULL AND {key} NOT IN {among}")
     anew = dialect.latest(upsert_, dialect.qualified(upsert_.history), upsert_.columns, f"{key} IN {among}")
@@ -190,15 +192,17 @@ def recompute(dialect: Dialect, upsert_: Upsert) -> list[str]:
     columns = ("received_at", *upsert_.columns)
     return [
         f"DELETE FROM {table} WHERE true",
-        f"INSERT INTO {table} ({dialect.names(('id', 'loaded_at', *columns))}) "
-        f"SELECT latest.{q(KEY)}, loaded.{q('loaded_at')}, {dialect.names(columns, 'latest')} "
+        f"INSERT INTO {table} ({dialect.names(('id', 'loaded_at', *columns))}) SELECT "
+        f"latest.{q(KEY)}, loaded.{q('loaded_at')}, {dialect.names(columns, 'latest')} "
         f"FROM ({latest}) AS latest JOIN ({loaded}) AS loaded ON loaded.{q(KEY)} = latest.{q(KEY)}",
     ]
 
 
 def latest_column(dialect: Dialect, upsert_: Upsert, column: str) -> list[str]:
     """One emptied column of the latest-state table, for all keys."""
-    query = dialect.latest(upsert_, dialect.qualified(upsert_.history), [column], f"{dialect.quoted(upsert_.key)} IS NOT NULL")
+    query = dialect.latest(
+        upsert_, dialect.qualified(upsert_.history), [column], f"{dialect.quoted(upsert_.key)} IS NOT NULL"
+    )
     update = {column: f"latest.{dialect.quoted(column)}"}
     return merge(dialect, upsert_.table, f"({query})", "latest", {"id": f"latest.{dialect.quoted(KEY)}"}, update, {})
 
@@ -218,7 +222,8 @@ def existing_ids(dialect: Dialect, names: Sequence[TableName], wanted: Relation,
     """`wanted` holds the ids in its column `id`."""
     q = dialect.quoted
     within = " OR ".join(
-        f"{q('received_at')} BETWEEN {dialect.moment(first)} AND {dialect.moment(last)}" for first, last in merged(spans)
+        f"{q('received_at')} BETWEEN {dialect.moment(first)} AND {dialect.moment(last)}"
+        for first, last in merged(spans)
     )
     return " UNION ALL ".join(
         f"SELECT {q('id')} FROM {dialect.qualified(name)} "
@@ -284,7 +289,9 @@ ACCOUNT_COLUMNS: Final = ("what", "name", "incarnation", "moment", "a", "b", "c"
 def account(dialect: Dialect, history: Mapping[str, Sequence[TableName]]) -> str:
     """One statement, so that everything is of one moment: rows of ACCOUNT_COLUMNS. `history` is by schema."""
     q = dialect.quoted
-    none = {type_: dialect.cast("NULL", type_) for type_ in (ColumnType.STRING, ColumnType.INTEGER, ColumnType.TIMESTAMP)}
+    none = {
+        type_: dialect.cast("NULL", type_) for type_ in (ColumnType.STRING, ColumnType.INTEGER, ColumnType.TIMESTAMP)
+    }
     text, number, moment = none[ColumnType.STRING], none[ColumnType.INTEGER], none[ColumnType.TIMESTAMP]
 
     def line(what: str, name: str, incarnation: str, when: str, counts: Sequence[str], table: TableName) -> str:

@@ -238,7 +238,9 @@ class TransactionalWarehouse:
         columns = {field.name: known.get(field.name, COLUMN_TYPES.get(field.type)) for field in rows.schema}
         unknown = [field for field in rows.schema if columns[field.name] is None]
         if unknown:
-            raise ValueError(f"load: the column {unknown[0].name} has the Arrow type {unknown[0].type}, which no column has")
+            raise ValueError(
+                f"load: the column {unknown[0].name} has the Arrow type {unknown[0].type}, which no column has"
+            )
         typed = {column: type_ for column, type_ in columns.items() if type_ is not None}
         if rows.num_rows * rows.num_columns <= self._dialect.inline_cells:
             return self._dialect.inline(typed, zip(*(column.to_pylist() for column in rows.columns), strict=True))
@@ -293,7 +295,8 @@ class TransactionalWarehouse:
 
     def _change(self, session: Session, name: TableName | None, statements: Sequence[str]) -> None:
         try:
-            session.run(statements)
+            if statements:
+                session.run(statements)
         except HeldError as error:
             session.rollback()
             raise WarehouseUnavailableError(f"warehouse: {session.holder(name, error)}") from error

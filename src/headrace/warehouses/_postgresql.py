@@ -1,0 +1,280 @@
+"""A session with PostgreSQL through ADBC: Arrow both ways, several statements a round trip.
+
+The driver is in autocommit mode and transactions are begun and ended by statements, so that a load is few round trips. Rows that are staged
+go by binary COPY into a temporary table with columns of exactly their types, made by the driver (`mode="create"`: appending to columns
+of other types corrupts values silently); the tables' own types are reached by the casts of the INSERT.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Final, NamedTuple
+
+import adbc_driver_manager
+import adbc_driver_postgresql.dbapi  # type: ignore[import-untyped]  # it ships no types
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.errors import QueryError, WarehouseUnavailableError
+from headrace.warehouses import _postgresql_errors, _postgresql_select
+from headrace.warehouses._dialect import Dialect
+from headrace.warehouses._postgresql_dialect import PostgreSQLDialect
+from headrace.warehouses._session import Answer, HeldError
+from headrace.warehouses._transactional import TransactionalWarehouse
+from headrace.warehouses.base import TableName
+
+logger = logging.getLogger(__name__)
+
+LOCK_SECONDS: Final = 2
+ANSWER_BATCH_BYTES: Final = 1_000_000
+_NO_COPY: Final = {"adbc.postgresql.use_copy": "false"}
+_ERRORS: Final = (adbc_driver_manager.Error, pa.ArrowException, OSError)
+"""OSError: the driver's, in the middle of reading by Arrow."""
+
+
+class Limits(NamedTuple):
+    """Of every session. A statement of the loader may take `statement_seconds`."""
+
+    connect_seconds: int
+    statement_seconds: float
+
+
+class PostgreSQLSession:
+    """`warehouses._session.Session`."""
+
+    def __init__(self, dsn: str, dialect: Dialect, limits: Limits) -> None:
+        """Raises WarehouseUnavailableError when no connection comes about."""
+        self.dialect = dialect
+        self.is_broken = False
+        self._limits = limits
+        self._numbers = itertools.count()
+        self._staged: list[str] = []
+        self._volatile: frozenset[str] | None = None
+        try:
+            self._connection = adbc_driver_postgresql.dbapi.connect(_uri(dsn, limits), autocommit=True)
+        except _ERRORS as error:
+            raise _postgresql_errors.not_connected(error) from None
+        self.mark = f"headrace {secrets.token_hex(6)}"
+        """The session's application_name, by which its place on the server is found again."""
+        self._execute(
+            f"SET application_name = '{self.mark}'; SET TimeZone = 'UTC'; SET standard_conforming_strings = on; "
+            "SET client_min_messages = error; SET extra_float_digits = 1; SET row_security = on; "
+            f"SET statement_timeout = {int(limits.statement_seconds * 1000)}"
+        )
+
+    # Statements of headrace's own.
+
+    def begin(self) -> None:
+        self._execute(f"BEGIN; SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
+
+    def commit(self) -> None:
+        if self._staged:
+            self._execute(f"DROP TABLE {', '.join(self._staged)}")
+            self._staged = []
+        self._execute("COMMIT")
+
+    def rollback(self) -> None:
+        self._staged = []
+        if not self.is_broken:
+            with suppress(Exception):
+                self._execute("ROLLBACK")
+
+    def run(self, statements: Sequence[str]) -> None:
+        self._execute("; ".join(statements))
+
+    def change(self, statement: str) -> int:
+        found = self.fetch(f"WITH changed AS ({statement} RETURNING 1) SELECT count(*) FROM changed")
+        return int(found.column(0)[0].as_py())
+
+    def fetch(self, query: str) -> pa.Table:
+        with self._translated(), self._connection.cursor() as cursor:
+            cursor.adbc_statement.set_options(**_NO_COPY)
+            cursor.execute(query)
+            return _plain_table(cursor.fetch_arrow_table())
+
+    def blocks(self, query: str, max_rows: int) -> Iterator[pa.RecordBatch]:
+        with self._translated(), self._connection.cursor() as cursor:
+            cursor.execute(query)
+            with cursor.fetch_record_batch() as reader:
+                for batch in reader:
+                    for start in range(0, batch.num_rows, max_rows):
+                        yield _plain(batch.slice(start, max_rows))
+
+    def stage(self, table: pa.Table) -> str:
+        name = f"headrace_load_{next(self._numbers)}"
+        with self._translated(), self._connection.cursor() as cursor:
+            cursor.adbc_ingest(name, table, mode="create", temporary=True)
+        staged = f"pg_temp.{self.dialect.quoted(name)}"
+        self._staged.append(staged)
+        return staged
+
+    def _execute(self, statements: str) -> None:
+        """Several statements at once; their rows, if any, are thrown away."""
+        with self._translated():
+            statement = adbc_driver_manager.AdbcStatement(self._connection.adbc_connection)
+            try:
+                statement.set_sql_query(statements)
+                statement.execute_update()
+            finally:
+                statement.close()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except _ERRORS as error:
+            self.is_broken = self.is_broken or _postgresql_errors.breaks(error)
+            raise _postgresql_errors.translated(error) from None
+
+    # What holds a table.
+
+    def holder(self, name: TableName | None, error: HeldError) -> str:
+        if "lock timeout" not in str(error):
+            return f"{error}; drop what depends on it, or make it anew after the change"
+        try:
+            found = self.fetch(_HOLDERS.format(where=self._locked(name))).to_pylist()
+        except (WarehouseUnavailableError, ValueError, HeldError):
+            found = []
+        if not found:
+            return f"a lock did not go away within {LOCK_SECONDS} s; it is gone now"
+        who = "; ".join(
+            f"process {row['pid']} of {row['usename']} ({row['application_name'] or 'no application name'}, {row['state']} for "
+            f"{row['seconds']} s) holds a lock on {row['relation']}, its query: {row['query']}"
+            for row in found
+        )
+        return f"{who}; it ends with SELECT pg_terminate_backend({found[0]['pid']})"
+
+    def _locked(self, name: TableName | None) -> str:
+        if name is None:
+            return "n.nspname !~ '^pg_'"
+        return f"n.nspname = {self.dialect.text(name.schema)} AND c.relname = {self.dialect.text(name.table)}"
+
+    # Users' queries.
+
+    @contextmanager
+    def answer(self, sql: str, timeout_seconds: float) -> Iterator[Answer]:
+        _postgresql_select.check(sql, self._volatile_functions())
+        try:
+            milliseconds = max(1, int(timeout_seconds * 1000))
+            self._execute(f"BEGIN READ ONLY; SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = 0")
+            with self._connection.cursor() as cursor:
+                cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(ANSWER_BATCH_BYTES)})
+                cursor.execute(_postgresql_select.one_statement(sql))
+                with cursor.fetch_record_batch() as reader:
+                    yield _answer(reader)
+        except _ERRORS as error:
+            self.is_broken = self.is_broken or _postgresql_errors.breaks(error)
+            raise self._refusal(error, timeout_seconds) from None
+        finally:
+            self.rollback()
+
+    def _volatile_functions(self) -> frozenset[str]:
+        if self._volatile is None:
+            self._volatile = frozenset(self.fetch(_postgresql_select.VOLATILE).column(0).to_pylist())
+        return self._volatile
+
+    def _refusal(self, error: Exception, timeout_seconds: float) -> Exception:
+        state, said = _postgresql_errors.sqlstate(error), _postgresql_errors.text(error)
+        if state == "57014" or "statement timeout" in said:
+            late = f"the query was cancelled after {timeout_seconds:g} seconds: narrow it down"
+            return QueryError(late, "query_timeout")
+        if self.is_broken:
+            return _postgresql_errors.translated(error)
+        if state == "25006":
+            return QueryError(f"{said}: {_postgresql_select.ALLOWED}")
+        if state == "42501":
+            return QueryError(f"the warehouse's role may not do that: {said}")
+        if state == "53200":
+            return QueryError(f"the query needs more memory than the server has: {said}", "query_memory")
+        return QueryError(f"the query failed: {said}", "query_wrong")
+
+    def is_fit(self) -> bool:
+        if self.is_broken:
+            return False
+        try:
+            self._execute("SELECT 1")
+        except (WarehouseUnavailableError, ValueError, HeldError):
+            return False
+        return True
+
+    def cancel(self) -> None:
+        with suppress(Exception):
+            self._connection.adbc_cancel()
+
+    def close(self) -> None:
+        with suppress(Exception):
+            self._connection.close()
+
+
+_HOLDERS: Final = """
+SELECT l.pid, a.usename::text, a.application_name, a.state, extract(epoch FROM now() - a.state_change)::bigint AS seconds,
+n.nspname || '.' || c.relname AS relation, left(a.query, 200) AS query
+FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_stat_activity a ON a.pid = l.pid
+WHERE l.granted AND l.pid <> pg_backend_pid() AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+AND c.relkind IN ('r', 'p') AND {where} ORDER BY a.xact_start LIMIT 5
+"""
+
+
+def _uri(dsn: str, limits: Limits) -> str:
+    """With what finds out that the other end is gone: keep-alives, and how long sent bytes may stay without an answer."""
+    added = {
+        "connect_timeout": str(limits.connect_seconds),
+        "keepalives_idle": "30",
+        "keepalives_interval": "10",
+        "keepalives_count": "3",
+        "tcp_user_timeout": "60000",
+    }
+    given = dsn.partition("?")[2]
+    more = "&".join(f"{name}={value}" for name, value in added.items() if f"{name}=" not in given)
+    return f"{dsn}{'&' if given else '?'}{more}"
+
+
+def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Extension types (JSON, numeric) as what they are stored as."""
+    return pa.RecordBatch.from_arrays([_storage(column) for column in batch.columns], names=batch.schema.names)
+
+
+def _plain_table(table: pa.Table) -> pa.Table:
+    columns = [
+        pa.chunked_array([_storage(chunk) for chunk in column.chunks], _storage_type(column.type))
+        for column in table.columns
+    ]
+    return pa.table(columns, names=table.column_names)
+
+
+def _storage(array: pa.Array) -> pa.Array:
+    return array.storage if isinstance(array.type, pa.BaseExtensionType) else array
+
+
+def _storage_type(type_: pa.DataType) -> pa.DataType:
+    return type_.storage_type if isinstance(type_, pa.BaseExtensionType) else type_
+
+
+def _answer(reader: pa.RecordBatchReader) -> Answer:
+    names, types, fields = [], [], []
+    for field in reader.schema:
+        type_ = (field.metadata or {}).get(b"POSTGRESQL:type", str(field.type).encode()).decode()
+        if _is_opaque(field.type) and type_ != "numeric":
+            raise QueryError(f"the column {field.name} has the type {type_}, which cannot be shown: cast it to text")
+        names.append(field.name)
+        types.append(type_)
+        fields.append(pa.field(field.name, _storage_type(field.type)))
+    decimals = [place for place, type_ in enumerate(types) if type_ == "numeric"]
+    return Answer(names, types, pa.schema(fields), (_plain(batch) for batch in reader), decimals)
+
+
+def _is_opaque(type_: pa.DataType) -> bool:
+    if pa.types.is_list(type_) or pa.types.is_large_list(type_):
+        return _is_opaque(type_.value_type) or isinstance(type_.value_type, pa.BaseExtensionType)
+    return isinstance(type_, pa.BaseExtensionType) and type_.extension_name == "arrow.opaque"
+
+
+def opened(dsn: str, connect_seconds: int, statement_seconds: float) -> TransactionalWarehouse:
+    """Raises WarehouseUnavailableError."""
+    dialect, limits = PostgreSQLDialect(), Limits(connect_seconds, statement_seconds)
+    return TransactionalWarehouse(dialect, lambda: PostgreSQLSession(dsn, dialect, limits))

@@ -1,0 +1,120 @@
+"""What a user's SQL may be on PostgreSQL: one SELECT that calls no function with an effect.
+
+Three fences. The transaction is READ ONLY, so no table, sequence or object changes, whatever a WITH says. The driver prepares the
+text and copies its rows out, so it is one statement, and one that gives rows. And because functions may end sessions,
+read files or connect elsewhere within all that, a name before a parenthesis must not be that of a volatile function: PostgreSQL
+itself says which these are, extensions' and the database's own included, and what has an effect beyond its answer must be
+volatile. Names are found by PostgreSQL's own lexical rules, so that no comment, quote or escape hides one.
+https://www.postgresql.org/docs/current/sql-syntax-lexical.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from headrace.errors import QueryError
+
+MAX_CHARACTERS: Final = 100_000
+ALLOWED: Final = "a query is one SELECT over the warehouse's tables"
+VOLATILE: Final = "SELECT DISTINCT proname::text FROM pg_proc WHERE provolatile = 'v' AND prokind IN ('f', 'p')"
+HARMLESS: Final = frozenset(
+    (
+        *("random", "gen_random_uuid", "clock_timestamp", "timeofday", "setseed"),
+        *("pg_relation_size", "pg_total_relation_size", "pg_table_size", "pg_indexes_size", "pg_database_size"),
+        *("pg_column_size", "pg_size_pretty", "pg_relation_filepath"),
+    )
+) - {"setseed", "pg_relation_filepath"}
+"""Volatile only because their answer changes."""
+_BEGINS: Final = frozenset(("select", "with", "values", "table"))
+_TOKEN: Final = re.compile(
+    r"""
+      (?P<blank>\s+|--[^\n\r]*)
+    | (?P<comment>/\*)
+    | (?P<escaped>[uU]&["'])
+    | (?P<text>[eE]'(?:[^'\\]|\\.|'')*' | [bBxXnN]?'(?:[^']|'')*')
+    | (?P<dollar>\$(?:[^\W\d][\w]*)?\$)
+    | (?P<quoted>"(?:[^"]|"")*")
+    | (?P<word>[^\W\d][\w$]*)
+    | (?P<number>\d[\w.]*)
+    | (?P<other>.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_COMMENT: Final = re.compile(r"/\*|\*/")
+
+
+def check(sql: str, volatile: frozenset[str]) -> None:
+    """Raises QueryError that names what is refused and what is allowed."""
+    if len(sql) > MAX_CHARACTERS:
+        raise QueryError(f"the SQL has {len(sql)} characters; {MAX_CHARACTERS} are allowed")
+    if "\0" in sql:
+        raise QueryError("the SQL holds a NUL character; remove it")
+    found = list(tokens(sql))
+    while found and found[-1] == ("other", ";"):
+        found.pop()
+    if ("other", ";") in found:
+        raise QueryError(f"there is more than one statement: {ALLOWED}")
+    first = next((token for token in found if token != ("other", "(")), None)
+    if first is None:
+        raise QueryError(f"there is no statement: {ALLOWED}", "query_wrong")
+    if first[0] != "word" or first[1] not in _BEGINS:
+        raise QueryError(f"{first[1].upper()} is refused: {ALLOWED}")
+    for (kind, name), following in zip(found, [*found[1:], ("other", "")], strict=True):
+        if kind in ("word", "quoted") and following == ("other", "(") and name in volatile and name not in HARMLESS:
+            raise QueryError(f"the function {name} is refused: it may do more than give an answer")
+
+
+def tokens(sql: str) -> Iterator[tuple[str, str]]:
+    """Kind and text of everything but blanks and comments; words are lower case, quoted names are without their quotes."""
+    place = 0
+    while place < len(sql):
+        match = _TOKEN.match(sql, place)
+        if match is None or match.lastgroup is None:
+            raise QueryError("the SQL cannot be read", "query_wrong")
+        kind, text, place = match.lastgroup, match.group(), match.end()
+        if kind == "comment":
+            place = _after_comment(sql, place)
+        elif kind == "escaped":
+            raise QueryError('names and texts written as U&"..." are refused: write the characters themselves')
+        elif kind == "dollar":
+            end = sql.find(text, place)
+            if end < 0:
+                raise QueryError(f"the text after {text} has no end", "query_wrong")
+            place = end + len(text)
+            yield "text", ""
+        elif kind == "word":
+            # ASCII alone, as the server does for names of functions that come with it.
+            yield kind, text.lower()
+        elif kind == "quoted":
+            yield kind, text[1:-1].replace('""', '"')
+        elif kind == "other" and text in "'\"":
+            raise QueryError(f"a quote {text} has no end", "query_wrong")
+        elif kind != "blank":
+            yield kind, text
+
+
+def _after_comment(sql: str, place: int) -> int:
+    """Comments nest."""
+    depth = 1
+    while depth:
+        match = _COMMENT.search(sql, place)
+        if match is None:
+            raise QueryError("a comment /* has no end", "query_wrong")
+        depth += 1 if match.group() == "/*" else -1
+        place = match.end()
+    return place
+
+
+def one_statement(sql: str) -> str:
+    """The text so that it can stand within COPY (...): without the final semicolon, a last comment closed by a new line."""
+    end = len(sql)
+    cut = sql
+    while True:
+        found = cut.rstrip()
+        if not found.endswith(";"):
+            break
+        cut = found[:-1]
+        end = len(cut)
+    return sql[:end] + "\n"
