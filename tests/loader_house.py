@@ -9,6 +9,7 @@ from typing import Any
 from headrace.config import LoaderConfig, WarehouseConfig
 from headrace.event import LogEntry
 from headrace.loader.loader import Loader
+from headrace.loader.selection import Selection
 from headrace.warehouses._duckdb import DuckDB
 from headrace.warehouses.base import Books, Load, TableName
 from list_log import ListLog
@@ -48,6 +49,7 @@ class House:
         self.path = folder / "warehouse.duckdb"
         self.log = ListLog()
         self.sources = {"shop": source()}
+        self.selections: dict[str, Selection] = {}
         self.now = NOW
         self.warehouse = Troubled(self.path, WarehouseConfig(memory_bytes=128_000_000))
 
@@ -59,6 +61,7 @@ class House:
             lambda: self.sources,
             LoaderConfig(**config),
             now=lambda: self.now,
+            selections=lambda: self.selections,
         )
 
     def load(self, *entries: LogEntry, **config: Any) -> None:

@@ -176,12 +176,16 @@ def test_properties_are_parsed_when_asked_for_and_once(monkeypatch: pytest.Monke
     assert [b'{"a":1}', b'{"b":2}'] == parsed
 
 
-@pytest.mark.parametrize("broken", [b"[]", b"7", b"{", b'{"a":'])
+@pytest.mark.parametrize("broken", [b"[1]", b"777", b"{{{", b'{"a":'])
 def test_properties_that_cannot_be_read_are_an_error_and_no_answer(broken: bytes) -> None:
     with pytest.raises(RejectedEventError) as error:
         compile_filter("not properties.a exists").matches(made(properties=broken))
     assert "properties_not_object" == error.value.code
     assert compile_filter("event exists").matches(made(properties=broken))
+
+
+def test_an_empty_array_is_no_properties_as_for_the_loader() -> None:
+    assert compile_filter("properties exists and properties.a is null").matches(made(properties=b"[]"))
 
 
 def test_numbers_beyond_double_are_infinite() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path as File
 from typing import Any
 
 import msgspec
@@ -67,7 +69,7 @@ def test_the_filter_decides_about_events_of_tables_that_are_on() -> None:
 
 
 def test_an_event_that_no_filter_can_read_is_kept_so_that_it_is_rejected_visibly() -> None:
-    broken = made("m7", properties=b"[]")
+    broken = made("m7", properties=b"[1]")
     assert ["m7"] == kept({"where": "properties.plan = 'pro'"}, broken)
     assert [] == kept({"where": "properties.plan = 'pro'"}, made("m7"))
     assert ["m8"] == kept({"only": ["email_opened"]}, made("m8", event=None))
@@ -165,3 +167,29 @@ def test_what_may_not_be_expected_is_said(json: dict[str, Any], expected: list[s
     notes = consequences(parse(json))
     assert len(expected) == len(notes)
     assert all(part in note for part, note in zip(expected, notes, strict=True))
+
+
+DOCS = (File(__file__).parents[2] / "docs/selective-loading.md").read_text()
+ROWS = {
+    "not stored": [],
+    "a row in `tracks` alone": ["tracks"],
+    "a row in `tracks` alone, so without its properties": ["tracks"],
+    "`tracks` and `email_opened`": ["tracks", "email_opened"],
+    "`tracks` and its own table": ["tracks", "other"],
+}
+
+
+@pytest.mark.parametrize(
+    ("json", "opened", "other"), re.findall(r"^\| `(\{.*?\})` \| (.*?) \| (.*?) \|$", DOCS, re.MULTILINE)
+)
+def test_the_documented_table_is_true(json: str, opened: str, other: str) -> None:
+    chosen = Selector(parse(msgspec.json.decode(json)))
+    for event, own, expected in ((OPENED, "email_opened", opened), (made(event="Other"), "other", other)):
+        stored = ["tracks", *([own] if chosen.keeps_table(own) else [])] if chosen.keeps(event) else []
+        assert ROWS[expected] == stored
+
+
+def test_the_documented_selection_is_one() -> None:
+    (block,) = re.findall(r"```json\n(.*?)```", DOCS, re.DOTALL)
+    assert ("page_scrolled", "screens") == parse(msgspec.json.decode(block)).without
+    assert 6 == len(re.findall(r"^\| `\{", DOCS, re.MULTILINE))

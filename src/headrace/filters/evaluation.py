@@ -183,10 +183,13 @@ def _at(path: Path) -> _Value:
 
 
 def _parsed(raw: msgspec.Raw) -> dict[str, Any]:
+    text = bytes(raw)
+    if len(text) <= 2:  # what some clients send for no properties is an empty array
+        return {}
     try:
-        tree = _decode(raw)
+        tree = _decode(text)
     except msgspec.ValidationError:  # a number beyond double, or of thousands of digits
-        tree = json.loads(bytes(raw), parse_int=_whole)
+        tree = json.loads(text, parse_int=_whole)
     except (msgspec.DecodeError, RecursionError) as error:
         raise RejectedEventError(
             "properties_not_object", f"properties, traits and context must be JSON: {error}"
