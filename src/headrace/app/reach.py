@@ -2,84 +2,192 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import httpx
 import msgspec
 
 from headrace.app import folder
 from headrace.config import Config
-from headrace.console.status import Status, WarehouseStatus, status
-from headrace.errors import HeadraceError, NotFoundError, QueryError, WarehouseUnavailableError
+from headrace.console.jobs import Job, OnProgress
+from headrace.console.status import Answer, Status, WarehouseState, status
+from headrace.console.warehouses import WarehouseDetail, detail
+from headrace.errors import ConfigError, HeadraceError, NotFoundError, QueryError, WarehouseUnavailableError
 from headrace.warehouses.base import QueryResult
 
 if TYPE_CHECKING:
     from headrace.log.base import LogReader
-    from headrace.workspace.workspace import Workspace
+    from headrace.warehouses.base import Warehouse, WarehouseKind
+    from headrace.workspace.records import Source
 
+POLL_SECONDS: Final = 0.2
 ANSWER_SECONDS: Final = 300.0
 WORKER_STARTS_SECONDS: Final = 20.0
 
-Answer = TypeVar("Answer")
 
+def query(config: Config, sql: str, max_rows: int | None = None, *, warehouse: str | None = None) -> QueryResult:
+    """The rows of one SELECT. `warehouse` is a slug, None for the one that is meant when none is named.
 
-def query(config: Config, sql: str, max_rows: int | None = None) -> QueryResult:
-    """The rows of one SELECT. Raises QueryError and, when the data folder or the worker cannot be reached, another HeadraceError."""
+    Raises QueryError and, when the data folder or the worker cannot be reached, another HeadraceError."""
     rows = min(max_rows or config.warehouse.query_rows, config.warehouse.query_rows)
-    with contextlib.suppress(_StoppedError):
-        return _ask(config, "POST", "/api/query", {"sql": sql, "max_rows": rows}, QueryResult)
-    with _opened(config) as (_, warehouse, _workspace):
-        result: QueryResult = warehouse.query(
-            sql, max_rows=rows, timeout_seconds=config.warehouse.query_timeout_seconds
-        )
+    body = {"sql": sql, "max_rows": rows, "warehouse": warehouse}
+    with suppress(_StoppedError):
+        return msgspec.json.decode(_ask(config, "POST", "/api/query", body), type=QueryResult)
+    with Opened(config) as folder_, folder_.warehouse(warehouse) as (_, opened):
+        result: QueryResult = opened.query(sql, max_rows=rows, timeout_seconds=config.warehouse.query_timeout_seconds)
         return result
+
+
+def arrow(config: Config, sql: str, *, warehouse: str | None = None) -> Any:
+    """The same rows as a pyarrow.Table, with the engine's types. Raises QueryError when there are more than `query_rows`."""
+    rows = config.warehouse.query_rows
+    with suppress(_StoppedError):
+        body = {"sql": sql, "max_rows": rows, "warehouse": warehouse}
+        return _table(_ask(config, "POST", "/api/query/arrow", body))
+    with Opened(config) as folder_, folder_.warehouse(warehouse) as (_, opened):
+        return opened.arrow(sql, max_rows=rows, timeout_seconds=config.warehouse.query_timeout_seconds)
 
 
 def status_of(config: Config) -> Status:
     """The books and positions now."""
-    with contextlib.suppress(_StoppedError):
-        return _ask(config, "GET", "/api/status", None, Status)
-    with _opened(config) as (readers, warehouse, workspace):
-        sources = workspace.sources(include_removed=True)
-        return status(sources, readers, warehouse, WarehouseStatus(), datetime.now(UTC), running=False)
+    with suppress(_StoppedError):
+        return msgspec.json.decode(_ask(config, "GET", "/api/status", None), type=Status)
+    with Opened(config) as folder_:
+        return folder_.status()
 
 
-@contextmanager
-def _opened(config: Config) -> Iterator[tuple[list[LogReader], Any, Workspace]]:
-    from headrace.log.sqlite import SqliteLog  # noqa: PLC0415 - drivers load when a connection opens
-    from headrace.warehouses._duckdb import DuckDB  # noqa: PLC0415 - as above
-    from headrace.workspace.workspace import Workspace  # noqa: PLC0415 - as above
+def warehouse_detail(config: Config, slug: str) -> WarehouseDetail:
+    """Raises NotFoundError."""
+    with suppress(_StoppedError):
+        return msgspec.json.decode(_ask(config, "GET", f"/api/warehouses/{slug}", None), type=WarehouseDetail)
+    with Opened(config) as folder_:
+        return folder_.detail(slug)
 
-    if not config.folder.is_dir():
-        raise NotFoundError(f"data folder: there is no {config.folder}; give --data, or make it with `headrace serve`")
-    workspace = Workspace.open(config.folder, create=False)
-    log = SqliteLog(config.folder / folder.LOG, config.log)
-    readers: list[LogReader] = []
-    try:
-        warehouse = DuckDB(config.folder / folder.WAREHOUSE, config.warehouse)
+
+def run_job(
+    config: Config, warehouse_slug: str, job: str, arguments: dict[str, Any], on_progress: OnProgress
+) -> dict[str, Any]:
+    """Run a job on a warehouse and wait for its end. Raises what it failed with."""
+    with suppress(_StoppedError):
+        body = {"job": job, "arguments": arguments}
+        answer = _ask(config, "POST", f"/api/warehouses/{warehouse_slug}/jobs", body)
+        return _awaited(config, msgspec.json.decode(answer, type=Job), on_progress)
+    from headrace.app import tasks  # noqa: PLC0415 - as below
+
+    with Opened(config) as folder_, folder_.warehouse(warehouse_slug) as (kind, opened):
+        sources = {source.slug: source for source in folder_.sources()}
+        record = folder_.workspace.warehouse(warehouse_slug)
+        place = tasks.Surroundings(record, opened, kind, folder_.new_readers, lambda: sources, config)
+        return tasks.work(job, arguments, place).run(on_progress)
+
+
+def _awaited(config: Config, job: Job, on_progress: OnProgress) -> dict[str, Any]:
+    while job.state in {"waiting", "running"}:
+        on_progress(job.done, job.total, job.text or job.state)
+        time.sleep(POLL_SECONDS)
         try:
-            readers += [log.reader(partition) for partition in log.partitions()]
-            yield readers, warehouse, workspace
+            job = msgspec.json.decode(_ask(config, "GET", f"/api/jobs/{job.id}", None), type=Job)
+        except (_StoppedError, NotFoundError):
+            raise WarehouseUnavailableError(
+                f"job: the server ended while {job.job} ran on {job.warehouse}; nothing is half done, order it again"
+            ) from None
+    if job.error is not None:
+        raise ConfigError(job.error)
+    return job.result or {}
+
+
+class Opened:
+    """A data folder on which no server works, opened for one command."""
+
+    def __init__(self, config: Config) -> None:
+        """Raises NotFoundError where there is no such folder."""
+        if not config.folder.is_dir():
+            raise NotFoundError(
+                f"data folder: there is no {config.folder}; give --data, or make it with `headrace serve`"
+            )
+        self._config = config
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        from headrace.log.sqlite import SqliteLog  # noqa: PLC0415 - drivers load when a connection opens
+        from headrace.workspace.workspace import Workspace  # noqa: PLC0415 - as above
+
+        with ExitStack() as opening:
+            self.workspace = opening.enter_context(Workspace.open(self._config.folder, create=False))
+            self._log = SqliteLog(self._config.folder / folder.LOG, self._config.log)
+            self._open = opening.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def sources(self) -> list[Source]:
+        """Removed ones too."""
+        return self.workspace.sources(include_removed=True)
+
+    def new_readers(self) -> list[LogReader]:
+        """A reader of each partition, for the caller to close."""
+        return [self._log.reader(partition) for partition in self._log.partitions()]
+
+    @contextmanager
+    def warehouse(self, slug: str | None) -> Iterator[tuple[WarehouseKind, Warehouse]]:
+        """Raises NotFoundError and ConfigError that list what there is, and what the driver raises."""
+        from headrace.warehouses import base  # noqa: PLC0415 - as above
+
+        record = self.workspace.chosen_warehouse(slug)
+        place = base.Place(record.slug, self._config.folder, self._config.warehouse)
+        kind = base.configured(record.kind, self.workspace.revealed_settings(record.slug), place)
+        opened = kind.open()
+        try:
+            yield kind, opened
         finally:
-            warehouse.close()
-    finally:
-        for reader in readers:
-            reader.close()
-        workspace.close()
+            opened.close()
+
+    def status(self) -> Status:
+        """A warehouse that cannot be asked says why."""
+        sources = self.sources()
+        answers = []
+        for record in self.workspace.warehouses():
+            about = WarehouseState(record.slug, record.kind, record.nickname, "paused" if record.paused else "closed")
+            try:
+                with self.warehouse(record.slug) as (_, opened):
+                    answers.append(Answer(about, opened.account([source.schema for source in sources])))
+            except (HeadraceError, ValueError) as error:
+                now = datetime.now(UTC)
+                answers.append(Answer(msgspec.structs.replace(about, error=str(error), as_of=now), None))
+        readers = self.new_readers()
+        try:
+            meant = self._meant()
+            return status(sources, readers, answers, meant, datetime.now(UTC), running=False)
+        finally:
+            for reader in readers:
+                reader.close()
+
+    def detail(self, slug: str) -> WarehouseDetail:
+        found = next((one for one in self.status().warehouses if one.warehouse and one.warehouse.slug == slug), None)
+        if found is None:
+            raise NotFoundError(f"warehouse: there is no {slug!r}; see: headrace warehouse list")
+        with ExitStack() as opened:
+            return detail(found, lambda: opened.enter_context(self.warehouse(slug))[1])
+
+    def _meant(self) -> str | None:
+        try:
+            return self.workspace.chosen_warehouse(None).slug
+        except ConfigError:
+            return None
 
 
 class _StoppedError(Exception):
     """No server works on the folder, or none any more: ask the files."""
 
 
-def _ask(config: Config, method: str, path: str, body: Any, kind: type[Answer]) -> Answer:
+def _ask(config: Config, method: str, path: str, body: Any) -> bytes:
     """One request to the worker; while it is starting (also again after a crash) this waits for it.
 
     Raises _StoppedError, WarehouseUnavailableError and what the worker answers."""
@@ -101,8 +209,8 @@ def _ask(config: Config, method: str, path: str, body: Any, kind: type[Answer]) 
             time.sleep(0.1)
         finally:
             os.close(descriptor)
-    if answer.status_code == 200:
-        return msgspec.json.decode(answer.content, type=kind)
+    if answer.status_code in {200, 201}:
+        return answer.content
     raise _error(answer)
 
 
@@ -118,4 +226,18 @@ def _error(answer: httpx.Response) -> HeadraceError:
     except ValueError:
         problem = {}
     text = str(problem.get("message") or problem.get("detail") or f"worker: answered {answer.status_code}")
-    return QueryError(text, str(problem.get("code"))) if answer.status_code == 400 else WarehouseUnavailableError(text)
+    match answer.status_code:
+        case 400:
+            return QueryError(text, str(problem.get("code")))
+        case 404:
+            return NotFoundError(text)
+        case 409:
+            return ConfigError(text)
+    return WarehouseUnavailableError(text)
+
+
+def _table(stream: bytes) -> Any:
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    with pa.ipc.open_stream(stream) as reader:
+        return reader.read_all()

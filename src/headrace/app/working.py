@@ -7,7 +7,6 @@ import logging
 import signal
 import socket
 import threading
-import time
 from collections.abc import Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,14 +15,16 @@ from typing import TYPE_CHECKING, Any, Final
 import uvicorn
 import uvloop
 
-from headrace.app import folder
+from headrace.app import folder, tasks
+from headrace.app.warehouses import Warehouses
 from headrace.config import Config
-from headrace.console.api import Health, api, health_only
-from headrace.console.status import Status, WarehouseStatus, status
-from headrace.errors import HeadraceError, RetryableError
-from headrace.loader.loader import Loader
+from headrace.console.api import Health, api, health_and_metrics
+from headrace.console.jobs import Job, Jobs
+from headrace.console.status import Status, status
+from headrace.console.warehouses import WarehouseDetail, detail
+from headrace.log.base import LogReader
 from headrace.log.sqlite import SqliteLog
-from headrace.warehouses._duckdb import DuckDB
+from headrace.warehouses.base import QueryResult
 from headrace.workspace.records import Source
 from headrace.workspace.workspace import Workspace
 
@@ -32,12 +33,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-CONSUMER: Final = "warehouse"
-DRAIN_SECONDS: Final = 3.0
+KNOWN_SECONDS: Final = 10.0
 
 
 class Worker:
-    """Owns the warehouse. The loader writes it; status and queries read it."""
+    """Owns the warehouses. Their loaders write them; status and queries read them."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -47,14 +47,14 @@ class Worker:
         self._sources: Mapping[str, Source] = {}
         self._revision = -1
         self._sources_turn = threading.Lock()
-        self.warehouse = DuckDB(config.folder / folder.WAREHOUSE, config.warehouse)
-        self._readers = [self._log.reader(partition) for partition in self._partitions]
-        self._status_readers = [self._log.reader(partition) for partition in self._partitions]
+        self._status_readers = self.readers()
         self._status_turn = threading.Lock()
-        self.loader = Loader(CONSUMER, self._readers, self.warehouse, self.sources, config.loader)
-        self.stop = threading.Event()
-        self.stands: str | None = None
-        """Why loading has ended for good, None while it goes on."""
+        self.warehouses = Warehouses(config, self._workspace, self.readers, self.sources)
+        self.jobs = Jobs()
+
+    def readers(self) -> list[LogReader]:
+        """A reader of each partition, for one thread."""
+        return [self._log.reader(partition) for partition in self._partitions]
 
     def sources(self) -> Mapping[str, Source]:
         """All sources by slug, as they are now: an event in the log may be of a source that was added a moment before."""
@@ -64,55 +64,50 @@ class Worker:
                 self._sources = {source.slug: source for source in sources}
             return self._sources
 
-    def load(self) -> None:
-        """Load until told to stop. What the loader must not go on after (a position that does not fit, a warehouse that refuses
-        even the rejection of an event) ends loading, loudly; queries and status go on."""
-        try:
-            self._fold_journal()
-            self.loader.run(self.stop)
-        except HeadraceError as error:
-            self.stands = str(error)
-            logger.critical("loading has stopped: %s", error)
-
-    def _fold_journal(self) -> None:
-        """After a crash: opening has replayed the warehouse's journal, and the next crash shall not have to do it again."""
-        try:
-            self.warehouse.checkpoint()
-        except RetryableError as error:
-            logger.warning("worker: no checkpoint at the start: %s", error)
-
-    def drain(self) -> None:
-        """Load what is left, for a few seconds at the most; the rest is loaded at the next start."""
-        deadline = time.monotonic() + DRAIN_SECONDS
-        try:
-            while self.stands is None and time.monotonic() < deadline and self.loader.step() is not None:
-                pass
-            self.warehouse.checkpoint()
-        except HeadraceError as error:
-            logger.warning("worker: could not load everything before the end: %s", error)
-
-    def status(self) -> Status:
+    def status(self, within_seconds: float = 0.0) -> Status:
         with self._status_turn:
-            progress = self.loader.progress()
-            last = max(progress, key=lambda p: p.loaded_at or datetime.min.replace(tzinfo=UTC), default=None)
+            self.warehouses.notice()
             sources = list(self.sources().values())
-            starts = {source.schema: self.loader.window_start(source.schema) for source in sources}
-            state = WarehouseStatus(
-                error=self.stands or next((p.error for p in progress if p.error), None),
-                last_load_at=last.loaded_at if last else None,
-                last_load_seconds=last.seconds if last else None,
-                dedup_since={schema: start for schema, start in starts.items() if start},
-            )
-            return status(sources, self._status_readers, self.warehouse, state, datetime.now(UTC), running=True)
+            answers = [loading.answer(sources, within_seconds) for loading in self.warehouses.all()]
+            meant = self.warehouses.meant()
+            return status(sources, self._status_readers, answers, meant, datetime.now(UTC), running=True)
+
+    def known_status(self) -> Status:
+        return self.status(KNOWN_SECONDS)
+
+    def detail(self, slug: str) -> WarehouseDetail:
+        """Raises NotFoundError."""
+        loading = self.warehouses.one(slug)
+        found = next(entry for entry in self.status().warehouses if entry.warehouse and entry.warehouse.slug == slug)
+        return detail(found, loading.opened)
+
+    def query(self, sql: str, max_rows: int, timeout_seconds: float, slug: str | None) -> QueryResult:
+        warehouse = self.warehouses.one(slug).opened()
+        return warehouse.query(sql, max_rows=max_rows, timeout_seconds=timeout_seconds)
+
+    def arrow(self, sql: str, max_rows: int, timeout_seconds: float, slug: str | None) -> Any:
+        """A pyarrow.Table."""
+        warehouse = self.warehouses.one(slug).opened()
+        return warehouse.arrow(sql, max_rows=max_rows, timeout_seconds=timeout_seconds)
+
+    def submit(self, slug: str, job: str, arguments: Mapping[str, Any]) -> Job:
+        """Raises NotFoundError, ConfigError and WarehouseUnavailableError."""
+        loading = self.warehouses.one(slug)
+        place = tasks.Surroundings(
+            loading.configured, loading.opened(), loading.kind, self.readers, self.sources, self._config
+        )
+        return self.jobs.submit(loading.slug, tasks.work(job, arguments, place), loading.submit)
+
+    def job(self, number: int) -> Job:
+        return self.jobs.job(number)
 
     def health(self) -> Health:
-        if self.stands or any(progress.error for progress in self.loader.progress()):
+        if any(loading.error for loading in self.warehouses.all()):
             return Health("loading stands still; see `headrace status`")
         return Health("ok")
 
     def close(self) -> None:
-        self.warehouse.close()
-        for reader in (*self._readers, *self._status_readers):
+        for reader in self._status_readers:
             reader.close()
         self._workspace.close()
 
@@ -126,44 +121,28 @@ class _Server(uvicorn.Server):
 
 
 def work(config: Config, descriptor: int) -> None:
-    """Run until told to stop. Raises HeadraceError when the warehouse cannot be opened."""
-    worker = _patiently(config)
+    """Run until told to stop. Raises HeadraceError when the workspace or the log cannot be opened."""
+    worker = Worker(config)
     tcp = socket.socket(fileno=descriptor)
     tcp.setblocking(False)
     try:
+        worker.warehouses.notice()
+        watching = threading.Thread(target=worker.warehouses.watch, name="warehouses", daemon=True)
+        watching.start()
         uvloop.run(_serve(worker, config, tcp))
-        worker.drain()
+        worker.warehouses.end()
+        watching.join(1.0)
     finally:
         worker.close()
 
 
-def _patiently(config: Config) -> Worker:
-    """The warehouse's file may still be held for a moment by a command or a worker that was just killed."""
-    deadline = time.monotonic() + 5.0
-    while True:
-        try:
-            return Worker(config)
-        except (HeadraceError, RetryableError):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
-
-
 async def _serve(worker: Worker, config: Config, tcp: socket.socket) -> None:
     unix = folder.listen_unix(config.folder / folder.WORKER_SOCKET)
-    whole = api(worker.status, _query(worker), worker.health, config.warehouse)
-    servers = [_server(whole), _server(health_only(worker.health))]
+    servers = [_server(api(worker, config.warehouse)), _server(health_and_metrics(worker))]
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _end, worker, servers)
-    loading = loop.run_in_executor(None, worker.load)
-    loading.add_done_callback(lambda done: None if done.exception() is None else _end(worker, servers))
+        loop.add_signal_handler(number, _end, servers)
     await asyncio.gather(servers[0].serve(sockets=[unix]), servers[1].serve(sockets=[tcp]))
-    await loading
-
-
-def _query(worker: Worker) -> Any:
-    return lambda sql, rows, seconds: worker.warehouse.query(sql, max_rows=rows, timeout_seconds=seconds)
 
 
 def _server(app: Any) -> uvicorn.Server:
@@ -181,7 +160,6 @@ def _server(app: Any) -> uvicorn.Server:
     )
 
 
-def _end(worker: Worker, servers: list[uvicorn.Server]) -> None:
-    worker.stop.set()
+def _end(servers: list[uvicorn.Server]) -> None:
     for server in servers:
         server.should_exit = True

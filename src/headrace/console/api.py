@@ -1,9 +1,9 @@
-"""The worker's JSON API. Until logins come it is served on the Unix socket only; the TCP address answers /health alone."""
+"""The worker's JSON API. Until logins come it is served on the Unix socket only; the TCP address answers /health and /metrics."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Protocol
 
 import msgspec
 from litestar import Litestar, MediaType, Request, Response, get, post
@@ -13,17 +13,28 @@ from litestar.params import Body
 
 from headrace import __version__
 from headrace.config import WarehouseConfig
+from headrace.console.jobs import Job
+from headrace.console.metrics import CONTENT_TYPE, metrics
 from headrace.console.status import Status
-from headrace.errors import HeadraceError, RequestError, RetryableError
+from headrace.console.warehouses import WarehouseDetail
+from headrace.errors import ConfigError, HeadraceError, NotFoundError, RequestError, RetryableError
 from headrace.warehouses.base import QueryResult
+
+ARROW_STREAM: Final = "application/vnd.apache.arrow.stream"
 
 
 class Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One SELECT. `max_rows` and `timeout_seconds` may only lower the server's limits."""
+    """One SELECT. `max_rows` and `timeout_seconds` may only lower the server's limits. Without `warehouse` the one that is meant is asked."""
 
     sql: str
     max_rows: int | None = None
     timeout_seconds: float | None = None
+    warehouse: str | None = None
+
+
+class JobOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    job: str
+    arguments: dict[str, Any] = {}
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -35,48 +46,113 @@ class Problem(msgspec.Struct, frozen=True):
     message: str
 
 
-def api(
-    status: Callable[[], Status],
-    query: Callable[[str, int, float], QueryResult],
-    health: Callable[[], Health],
-    limits: WarehouseConfig,
-) -> Litestar:
+class Working(Protocol):
+    """What the worker answers. All may be called from any thread and raise HeadraceError."""
+
+    def status(self) -> Status: ...
+
+    def known_status(self) -> Status:
+        """As `status`, out of what the warehouses said some seconds ago."""
+        ...
+
+    def detail(self, slug: str) -> WarehouseDetail: ...
+
+    def query(self, sql: str, max_rows: int, timeout_seconds: float, slug: str | None) -> QueryResult: ...
+
+    def arrow(self, sql: str, max_rows: int, timeout_seconds: float, slug: str | None) -> Any: ...
+
+    def submit(self, slug: str, job: str, arguments: Mapping[str, Any]) -> Job: ...
+
+    def job(self, number: int) -> Job: ...
+
+    def health(self) -> Health: ...
+
+
+def api(worker: Working, limits: WarehouseConfig) -> Litestar:
     """The whole API, for the Unix socket."""
 
     @get("/api/status", sync_to_thread=True)
     def show_status() -> Status:
-        return status()
+        return worker.status()
+
+    def bounds(asked: Query) -> tuple[int, float]:
+        rows = min(asked.max_rows or limits.query_rows, max(limits.query_rows, 1))
+        return rows, min(asked.timeout_seconds or limits.query_timeout_seconds, limits.query_timeout_seconds)
 
     @post("/api/query", sync_to_thread=True, status_code=200)
     def run_query(data: Annotated[Query, Body(description="One SELECT")]) -> QueryResult:
-        rows = min(data.max_rows or limits.query_rows, max(limits.query_rows, 1))
-        seconds = min(data.timeout_seconds or limits.query_timeout_seconds, limits.query_timeout_seconds)
-        return query(data.sql, rows, seconds)
+        return worker.query(data.sql, *bounds(data), data.warehouse)
+
+    @post("/api/query/arrow", sync_to_thread=True, status_code=200)
+    def run_arrow_query(data: Annotated[Query, Body(description="One SELECT")]) -> Response[bytes]:
+        return Response(_stream(worker.arrow(data.sql, *bounds(data), data.warehouse)), media_type=ARROW_STREAM)
+
+    @get("/api/warehouses/{slug:str}", sync_to_thread=True)
+    def show_warehouse(slug: str) -> WarehouseDetail:
+        return worker.detail(slug)
+
+    @post("/api/warehouses/{slug:str}/jobs", sync_to_thread=True, status_code=201)
+    def order_job(slug: str, data: Annotated[JobOrder, Body(description="What is to be done")]) -> Job:
+        return worker.submit(slug, data.job, data.arguments)
+
+    @get("/api/jobs/{number:int}", sync_to_thread=True)
+    def show_job(number: int) -> Job:
+        return worker.job(number)
 
     return Litestar(
-        [show_status, run_query, _health(health)],
+        [
+            show_status,
+            run_query,
+            run_arrow_query,
+            show_warehouse,
+            order_job,
+            show_job,
+            _health(worker),
+            _metrics(worker),
+        ],
         openapi_config=OpenAPIConfig("headrace", __version__, path="/api/schema", render_plugins=[JsonRenderPlugin()]),
         exception_handlers={HeadraceError: _problem},
         logging_config=None,
     )
 
 
-def health_only(health: Callable[[], Health]) -> Litestar:
+def health_and_metrics(worker: Working) -> Litestar:
     """What the TCP address answers."""
-    return Litestar([_health(health)], openapi_config=None, logging_config=None)
+    return Litestar([_health(worker), _metrics(worker)], openapi_config=None, logging_config=None)
 
 
-def _health(health: Callable[[], Health]) -> Any:
+def _health(worker: Working) -> Any:
     @get("/health", sync_to_thread=False)
     def show_health() -> Response[Health]:
-        state = health()
+        state = worker.health()
         return Response(state, status_code=200 if state.status == "ok" else 503)
 
     return show_health
 
 
+def _metrics(worker: Working) -> Any:
+    @get("/metrics", sync_to_thread=True, include_in_schema=False)
+    def show_metrics() -> Response[bytes]:
+        return Response(metrics(worker.known_status()), headers={"content-type": CONTENT_TYPE})
+
+    return show_metrics
+
+
+def _stream(table: Any) -> bytes:
+    import pyarrow as pa  # noqa: PLC0415 - heavy, and the TCP address needs none
+
+    stream = pa.BufferOutputStream()
+    with pa.ipc.new_stream(stream, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(stream.getvalue())
+
+
 def _problem(_: Request[Any, Any, Any], error: HeadraceError) -> Response[Problem]:
     if isinstance(error, RequestError):
         return Response(Problem(error.code, error.reason), status_code=error.status, media_type=MediaType.JSON)
+    if isinstance(error, NotFoundError):
+        return Response(Problem("not_found", str(error)), status_code=404, media_type=MediaType.JSON)
+    if isinstance(error, ConfigError):
+        return Response(Problem("refused", str(error)), status_code=409, media_type=MediaType.JSON)
     status = 503 if isinstance(error, RetryableError) else 500
     return Response(Problem("internal", str(error)), status_code=status, media_type=MediaType.JSON)

@@ -1,19 +1,49 @@
-"""Where every event is: the books by source, the log's bounds, the warehouse's position."""
+"""Where every event is: by warehouse the books of each source, and the position in the log."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from headrace.console import books
 from headrace.console.books import SourceBooks
 from headrace.errors import PositionError
-from headrace.log.base import LogReader
-from headrace.warehouses.base import HISTORY_TABLES, Books, Warehouse
+from headrace.log.base import LogReader, Tally
+from headrace.warehouses.base import Account, Books, Hour
 from headrace.workspace.records import Source
+
+State = Literal["loading", "opening", "paused", "stopped", "closed"]
+"""opening: it cannot be reached yet, and is tried again. stopped: loading has ended for good and needs a person. closed: no server runs."""
+
+
+class HeldColumn(msgspec.Struct, frozen=True):
+    """An integer column that the warehouse does not let become float, and what holds it."""
+
+    schema: str
+    table: str
+    column: str
+    reason: str
+
+
+class WarehouseState(msgspec.Struct, frozen=True):
+    """`error` is why loading stands still, None when it does not. `dedup_since` is where the window of duplicates begins by schema.
+    `as_of` is None when the figures are of this moment, else since when the warehouse cannot be asked."""
+
+    slug: str
+    kind: str
+    nickname: str
+    state: State
+    error: str | None = None
+    last_load_at: datetime | None = None
+    last_load_seconds: float | None = None
+    last_load_events: int = 0
+    discards: int = 0
+    held: Sequence[HeldColumn] = ()
+    dedup_since: Mapping[str, datetime] = {}
+    as_of: datetime | None = None
 
 
 class PartitionStatus(msgspec.Struct, frozen=True):
@@ -27,72 +57,85 @@ class PartitionStatus(msgspec.Struct, frozen=True):
 
 
 class WarehouseStatus(msgspec.Struct, frozen=True):
-    """`error` is why loading stands still, None when it does not. `dedup_since` is where the window of duplicates begins by schema."""
+    """The books add up within each entry of `sources`, and in `totals`."""
 
-    error: str | None = None
-    last_load_at: datetime | None = None
-    last_load_seconds: float | None = None
-    discards: int = 0
-    dedup_since: Mapping[str, datetime] = {}
-
-
-class Status(msgspec.Struct, frozen=True):
-    running: bool
+    warehouse: WarehouseState | None
     totals: Mapping[str, int]
     sources: Sequence[SourceBooks]
     partitions: Sequence[PartitionStatus]
-    warehouse: WarehouseStatus
     lag_seconds: float
+
+
+class Status(WarehouseStatus, frozen=True, kw_only=True):
+    """Beside all warehouses the one that is meant where none is named: the only one, or the one called `warehouse`."""
+
+    running: bool
+    warehouses: Sequence[WarehouseStatus]
+
+
+class Answer(NamedTuple):
+    """What a warehouse said, None when it has never been reached. It was asked before the log is."""
+
+    state: WarehouseState
+    account: Account | None
 
 
 def status(
     sources: Sequence[Source],
     readers: Sequence[LogReader],
-    warehouse: Warehouse,
-    state: WarehouseStatus,
+    answers: Sequence[Answer],
+    meant: str | None,
     now: datetime,
     *,
     running: bool,
 ) -> Status:
-    """`state` is what the loader says of itself; discards are counted here.
+    """The books add up exactly at any moment, since each warehouse was asked before the log is. `meant` is a slug."""
+    log = _Log(readers)
+    warehouses = [_warehouse(sources, log, answer, now) for answer in answers]
+    first = next(
+        (found for found in warehouses if found.warehouse is not None and found.warehouse.slug == meant),
+        _warehouse(sources, log, None, now),
+    )
+    fields = {name: getattr(first, name) for name in WarehouseStatus.__struct_fields__}
+    return Status(**fields, running=running, warehouses=warehouses)
 
-    The warehouse is read before the log, so that the books add up exactly at any moment."""
-    loaded = {row["source"]: _books(row) for row in _rows(warehouse, "SELECT * FROM headrace.books")}
-    positions = {
-        int(row["partition"]): (row["incarnation"], int(row["next"]))
-        for row in _rows(warehouse, 'SELECT "partition", incarnation, "next" FROM headrace.offsets')
-    }
-    discards = _rows(warehouse, "SELECT count(*) AS n FROM headrace.discards")[0]["n"]
-    last_event_at = _last_events(warehouse, sources)
+
+class _Log:
+    """The log as it is now."""
+
+    def __init__(self, readers: Sequence[LogReader]) -> None:
+        self.readers = readers
+        self.bounds = {reader.partition: reader.bounds() for reader in readers}
+        self.tallies: Mapping[str, Tally] = books.sum_tallies(reader.totals() for reader in readers)
+
+
+def _warehouse(sources: Sequence[Source], log: _Log, answer: Answer | None, now: datetime) -> WarehouseStatus:
+    account = answer.account if answer and answer.account else Account({}, {}, 0, {})
+    consumer = answer.state.slug if answer else ""
     partitions = []
     oldest: datetime | None = None
-    for reader in readers:
-        bounds = reader.bounds()
-        position = positions.get(reader.partition, (reader.incarnation, bounds.first))[1]
+    for reader in log.readers:
+        bounds = log.bounds[reader.partition]
+        stored = account.positions.get((consumer, reader.partition))
+        position = stored.next if stored else bounds.first
         partitions.append(PartitionStatus(reader.partition, reader.incarnation, bounds.first, bounds.next, position))
         if position < bounds.next:
             pending = _received_at(reader, position)
             oldest = min(filter(None, (oldest, pending)), default=None)
     lag_seconds = max(0.0, (now - oldest).total_seconds()) if oldest else 0.0
-    tallies = books.sum_tallies(reader.totals() for reader in readers)
-    entries = books.balance(sources, tallies, loaded, lag_seconds=lag_seconds, last_event_at=last_event_at)
-    return Status(
-        running=running,
-        totals=books.totals(entries),
-        sources=entries,
-        partitions=partitions,
-        warehouse=msgspec.structs.replace(state, discards=discards),
-        lag_seconds=lag_seconds,
-    )
+    last_event_at = {s.slug: account.last_received[s.schema] for s in sources if s.schema in account.last_received}
+    loaded = by_source(account.books)
+    entries = books.balance(sources, log.tallies, loaded, lag_seconds=lag_seconds, last_event_at=last_event_at)
+    state = msgspec.structs.replace(answer.state, discards=account.discards) if answer else None
+    return WarehouseStatus(state, books.totals(entries), entries, partitions, lag_seconds)
 
 
-def _rows(warehouse: Warehouse, sql: str) -> list[dict[str, Any]]:
-    result = warehouse.query(sql, max_rows=1_000_000, timeout_seconds=30.0)
-    return [dict(zip(result.columns, row, strict=True)) for row in result.rows]
-
-
-def _books(row: dict[str, Any]) -> Books:
-    return Books(**{field: int(row.get(field) or 0) for field in Books._fields})
+def by_source(hourly: Mapping[Hour, Books]) -> dict[str, Books]:
+    """The books of all hours as one."""
+    total: dict[str, Books] = {}
+    for key, counts in hourly.items():
+        total[key.source] = total.get(key.source, Books()).plus(counts)
+    return total
 
 
 def _received_at(reader: LogReader, position: int) -> datetime | None:
@@ -101,23 +144,3 @@ def _received_at(reader: LogReader, position: int) -> datetime | None:
     except PositionError:
         return None
     return entries[0].received_at if entries else None
-
-
-def _last_events(warehouse: Warehouse, sources: Sequence[Source]) -> dict[str, datetime]:
-    """The latest received_at by source: a small query each, since one over all of them would cost memory without bound."""
-    tables = {
-        (row["table_schema"], row["table_name"])
-        for row in _rows(warehouse, "SELECT table_schema, table_name FROM information_schema.tables")
-    }
-    found = {}
-    for source in sources:
-        parts = [
-            f'SELECT max(received_at) AS latest FROM "{source.schema}"."{table}"'  # noqa: S608 - validated ASCII, and our own names
-            for table in HISTORY_TABLES
-            if (source.schema, table) in tables
-        ]
-        if parts:
-            latest = _rows(warehouse, f"SELECT max(latest) AS latest FROM ({' UNION ALL '.join(parts)})")[0]["latest"]  # noqa: S608 - as above
-            if latest:
-                found[source.slug] = datetime.fromisoformat(latest).astimezone(UTC)
-    return found

@@ -14,7 +14,7 @@ import duckdb
 
 from headrace.config import WarehouseConfig
 from headrace.errors import WarehouseUnavailableError
-from headrace.warehouses import _duckdb_change, _duckdb_load, _duckdb_lookups, _duckdb_query
+from headrace.warehouses import _duckdb_copies, _duckdb_change, _duckdb_load, _duckdb_lookups, _duckdb_query
 from headrace.warehouses._duckdb_file import DatabaseFile
 from headrace.warehouses.base import (
     HOUSEKEEPING,
@@ -204,6 +204,17 @@ class DuckDB:
             result = change(cursor)
             cursor.execute("COMMIT")
             return result
+
+    def snapshot(self, to: Path) -> int:
+        with self._writing:
+            with self._file.cursor() as cursor:
+                cursor.execute("CHECKPOINT")
+            return _duckdb_copies.copy(self._file.path, to)
+
+    def export(self, name: TableName, to: Path, on_rows: Callable[[int], None]) -> int:
+        with self._file.cursor() as cursor:
+            schema, batches = _duckdb_copies.blocks(cursor, name)
+            return _duckdb_copies.write_parquet(schema, batches, to, on_rows)
 
     def close(self) -> None:
         self._file.close()

@@ -21,10 +21,10 @@ Values arrive as Arrow tables whose columns have exactly the types of `loader.co
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal, NamedTuple, Protocol, cast, get_type_hints
+from typing import Any, ClassVar, Final, Literal, NamedTuple, Protocol, cast, get_type_hints, runtime_checkable
 
 import msgspec
 
@@ -290,6 +290,21 @@ class Warehouse(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Embedded(Protocol):
+    """What a warehouse offers whose database no other program can open while it is open here."""
+
+    def snapshot(self, to: Path) -> int:
+        """Write a copy of this moment, there as a whole or not at all; returns its bytes. Loads wait meanwhile.
+
+        Raises ConfigError and WarehouseUnavailableError."""
+        ...
+
+    def export(self, name: TableName, to: Path, on_rows: Callable[[int], None]) -> int:
+        """Write a table as a Parquet file; returns its rows. `on_rows` is told how many each block has. Raises ConfigError."""
+        ...
 
 
 class WarehouseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -1,0 +1,238 @@
+"""One warehouse in the worker: opened, loaded by a thread of its own, paused, closed. A warehouse in trouble troubles no other."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from headrace.config import LoaderConfig
+from headrace.console.status import Answer, HeldColumn, State, WarehouseState
+from headrace.errors import HeadraceError, RetryableError, WarehouseUnavailableError
+from headrace.loader.loader import Loader
+from headrace.loader.parts import SharedParts
+from headrace.loader.selection import Selection, parse_all
+from headrace.log.base import LogReader
+from headrace.warehouses import base
+from headrace.warehouses.base import Account, Place, Warehouse
+from headrace.workspace import records
+from headrace.workspace.records import Source
+
+logger = logging.getLogger(__name__)
+
+DRAIN_SECONDS: Final = 3.0
+OPEN_AGAIN_SECONDS: Final = 1.0
+LONGEST_OPEN_AGAIN_SECONDS: Final = 15.0
+JOIN_SECONDS: Final = 8.0
+
+
+class Loading:
+    """Runs from `start` to `end`. Everything else may be asked from any thread at any time."""
+
+    def __init__(
+        self,
+        configured: records.Warehouse,
+        settings: Mapping[str, Any],
+        place: Place,
+        readers: Callable[[], Sequence[LogReader]],
+        sources: Callable[[], Mapping[str, Source]],
+        config: LoaderConfig,
+        shared: SharedParts,
+    ) -> None:
+        """`settings` are those in clear; `readers` opens readers of the loader's own, which it closes."""
+        self.configured = configured
+        self._parsed: tuple[Any, Mapping[str, Selection]] = ({}, {})
+        self.settings = settings
+        self._open_readers = readers
+        self._sources = sources
+        self._config = config
+        self._shared = shared
+        self._stop = threading.Event()
+        self._halt = threading.Event()
+        """Set for an end or a pause: ends `Loader.run`."""
+        self._drained = threading.Event()
+        self._paused = configured.paused
+        self.kind = base.configured(configured.kind, settings, place)
+        self.warehouse: Warehouse | None = None
+        self.loader: Loader | None = None
+        self._error: str | None = None
+        self._stopped: str | None = None
+        self._last: tuple[datetime, Account] | None = None
+        self._thread = threading.Thread(target=self._run, name=f"load-{self.slug}", daemon=True)
+
+    @property
+    def slug(self) -> str:
+        return self.configured.slug
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def pause(self, *, paused: bool) -> None:
+        self._paused = paused
+        if paused:
+            self._halt.set()
+
+    def end(self, *, drain: bool) -> None:
+        """Stop loading and close; with `drain` load what is left, for a few seconds at the most. Blocks. Safe to call twice."""
+        if drain:
+            self._drained.set()
+        self._stop.set()
+        self._halt.set()
+        self._thread.join(JOIN_SECONDS)
+        if self._thread.is_alive():
+            logger.warning("warehouse %s: does not answer; it is left as it is", self.slug)
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Raises WarehouseUnavailableError while the warehouse is not open."""
+        self.opened()
+        if self.loader is not None:
+            self.loader.submit(job)
+
+    def opened(self) -> Warehouse:
+        """Raises WarehouseUnavailableError that says why it is not."""
+        warehouse = self.warehouse
+        if warehouse is None:
+            why = self._error or "it is being opened"
+            raise WarehouseUnavailableError(f"warehouse {self.slug}: it cannot be asked now: {why}")
+        return warehouse
+
+    @property
+    def error(self) -> str | None:
+        """Why loading stands still."""
+        if self._stopped or self._error:
+            return self._stopped or self._error
+        progress = self.loader.progress() if self.loader else ()
+        return next((part.error for part in progress if part.error), None)
+
+    @property
+    def state(self) -> State:
+        if self._stopped:
+            return "stopped"
+        if self._paused:
+            return "paused"
+        return "opening" if self.warehouse is None else "loading"
+
+    def answer(self, sources: Sequence[Source], within_seconds: float = 0.0) -> Answer:
+        """What `status` is made of: asked of the warehouse now, unless it was `within_seconds`, or what it said last."""
+        as_of = None
+        unanswered = None
+        now = datetime.now(UTC)
+        if self._last is None or (now - self._last[0]).total_seconds() >= within_seconds:
+            try:
+                self._last = (now, self.opened().account([source.schema for source in sources]))
+            except HeadraceError as error:
+                as_of = self._last[0] if self._last else now
+                unanswered = str(error)
+        loader = self.loader
+        progress = loader.progress() if loader else ()
+        last = max(progress, key=lambda part: part.loaded_at or datetime.min.replace(tzinfo=UTC), default=None)
+        starts = {source.schema: loader.window_start(source.schema) for source in sources} if loader else {}
+        held = loader.unwidenable() if loader else {}
+        state = WarehouseState(
+            slug=self.slug,
+            kind=self.configured.kind,
+            nickname=self.configured.nickname,
+            state=self.state,
+            error=self.error or unanswered,
+            last_load_at=last.loaded_at if last else None,
+            last_load_seconds=last.seconds if last else None,
+            last_load_events=last.entries if last else 0,
+            held=[HeldColumn(*name, column, reason) for (name, column), reason in held.items()],
+            dedup_since={schema: start for schema, start in starts.items() if start},
+            as_of=as_of,
+        )
+        return Answer(state, self._last[1] if self._last else None)
+
+    def _selections(self) -> Mapping[str, Selection]:
+        """A selection that cannot be read stops loading: what was left out on purpose must not be stored instead."""
+        chosen = self.configured.selection
+        if self._parsed[0] != chosen:
+            self._parsed = (chosen, parse_all(chosen))
+        return self._parsed[1]
+
+    # The thread.
+
+    def _run(self) -> None:
+        readers = self._open_readers()
+        try:
+            if not self._open(readers):
+                return
+            self._load()
+            if self._drained.is_set():
+                self._drain()
+        except HeadraceError as error:
+            self._stopped = str(error)
+            logger.critical("warehouse %s: loading has stopped: %s", self.slug, error)
+            self._stop.wait()
+        except BaseException as error:
+            self._stopped = f"{type(error).__name__}: {error}"
+            logger.exception("warehouse %s: loading has stopped", self.slug)
+            self._stop.wait()
+        finally:
+            warehouse, self.warehouse = self.warehouse, None
+            with suppress(Exception):
+                if warehouse is not None:
+                    warehouse.close()
+            for reader in readers:
+                reader.close()
+
+    def _open(self, readers: Sequence[LogReader]) -> bool:
+        """Patiently: a server may be down, and the embedded file still be held by a process that was just killed."""
+        wait_seconds = OPEN_AGAIN_SECONDS / 5
+        while not self._stop.is_set():
+            try:
+                warehouse = self.kind.open()
+            except (HeadraceError, ValueError, ImportError) as error:
+                if str(error) != self._error:
+                    logger.warning("warehouse %s: cannot be opened, trying again: %s", self.slug, error)
+                self._error = str(error)
+                self._stop.wait(wait_seconds)
+                wait_seconds = min(2 * wait_seconds, LONGEST_OPEN_AGAIN_SECONDS)
+                continue
+            self.loader = Loader(
+                self.slug,
+                readers,
+                warehouse,
+                self._sources,
+                self._config,
+                shared=self._shared,
+                pace_seconds=self.kind.pace_seconds,
+                selections=self._selections,
+            )
+            self.warehouse = warehouse
+            self._error = None
+            return True
+        return False
+
+    def _load(self) -> None:
+        loader, warehouse = self.loader, self.warehouse
+        assert loader is not None and warehouse is not None  # noqa: S101, PT018 - `_open` has set both
+        try:
+            # After a crash: opening has replayed the journal, and the next crash shall not have to do it again.
+            warehouse.checkpoint()
+        except RetryableError as error:
+            logger.warning("warehouse %s: no checkpoint at the start: %s", self.slug, error)
+        while not self._stop.is_set():
+            self._halt.clear()
+            if self._stop.is_set():
+                return
+            if self._paused:
+                loader.run_jobs()
+                self._halt.wait(0.2)
+            else:
+                loader.run(self._halt)
+
+    def _drain(self) -> None:
+        loader, warehouse = self.loader, self.warehouse
+        deadline = time.monotonic() + DRAIN_SECONDS
+        try:
+            while loader is not None and not self._paused and time.monotonic() < deadline and loader.step() is not None:
+                pass
+            if warehouse is not None:
+                warehouse.checkpoint()
+        except HeadraceError as error:
+            logger.warning("warehouse %s: could not load everything before the end: %s", self.slug, error)

@@ -1,0 +1,117 @@
+"""The jobs that a person may order on a warehouse: which there are, what they take, and who does them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from headrace.config import Config
+from headrace.console.jobs import OnProgress, Work
+from headrace.errors import ConfigError, NotFoundError
+from headrace.loader.retyping import Retype
+from headrace.log.base import LogReader
+from headrace.warehouses.base import HOUSEKEEPING, ColumnType, Embedded, TableName, Warehouse, WarehouseKind
+from headrace.warehouses.duckdb import DuckDBKind
+from headrace.workspace import records
+from headrace.workspace.records import Source
+
+
+class Surroundings(NamedTuple):
+    """What a job works with. `readers` opens readers of the job's own, which it closes."""
+
+    configured: records.Warehouse
+    warehouse: Warehouse
+    kind: WarehouseKind
+    readers: Callable[[], Sequence[LogReader]]
+    sources: Callable[[], Mapping[str, Source]]
+    config: Config
+
+
+class RetypeArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    schema: str
+    table: str
+    column: str
+    type: ColumnType
+
+
+class SnapshotArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    to: str | None = None
+
+
+class ExportArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`tables` are `schema` or `schema.table`; none: all."""
+
+    to: str
+    tables: Sequence[str] = ()
+
+
+def retype(arguments: RetypeArguments, place: Surroundings, on_progress: OnProgress) -> dict[str, Any]:
+    name = f"{arguments.schema}.{arguments.table}.{arguments.column}"
+    on_progress(0, None, f"converting {name}")
+    ordered = Retype(arguments.schema, arguments.table, arguments.column, arguments.type)
+    done: dict[str, Any] = msgspec.to_builtins(ordered.run(place.warehouse, lambda: datetime.now(UTC)))
+    return done
+
+
+def snapshot(arguments: SnapshotArguments, place: Surroundings, on_progress: OnProgress) -> dict[str, Any]:
+    kind, warehouse = place.kind, place.warehouse
+    if not isinstance(warehouse, Embedded) or not isinstance(kind, DuckDBKind):
+        raise ConfigError(f"snapshot: {kind.title} is no embedded warehouse; other programs can ask it themselves")
+    to = Path(arguments.to) if arguments.to else kind.snapshot_file
+    on_progress(0, None, f"copying to {to}")
+    return {"file": str(to), "bytes": warehouse.snapshot(to)}
+
+
+def export(arguments: ExportArguments, place: Surroundings, on_progress: OnProgress) -> dict[str, Any]:
+    warehouse = place.warehouse
+    if not isinstance(warehouse, Embedded):
+        raise ConfigError(f"export: {place.kind.title} is no embedded warehouse; it can write Parquet files itself")
+    wanted = _wanted(arguments.tables, warehouse.tables())
+    rows = 0
+
+    def on_rows(more: int) -> None:
+        nonlocal rows
+        rows += more
+        on_progress(rows, None, f"{name.schema}.{name.table}")
+
+    for name in wanted:
+        warehouse.export(name, Path(arguments.to) / name.schema / f"{name.table}.parquet", on_rows)
+    return {"folder": arguments.to, "tables": len(wanted), "rows": rows}
+
+
+def _wanted(chosen: Sequence[str], there: Mapping[TableName, Any]) -> list[TableName]:
+    if not chosen:
+        return [name for name in there if name.schema != HOUSEKEEPING]
+    found = []
+    for text in chosen:
+        schema, _, table = text.partition(".")
+        matching = [name for name in there if name.schema == schema and table in {"", name.table}]
+        if not matching:
+            schemas = ", ".join(sorted({name.schema for name in there}))
+            raise NotFoundError(f"export: there is no table or schema {text!r}; the schemas are {schemas}")
+        found += matching
+    return found
+
+
+_JOBS: Final[Mapping[str, tuple[type[msgspec.Struct], Callable[[Any, Surroundings, OnProgress], dict[str, Any]]]]] = {
+    "retype": (RetypeArguments, retype),
+    "snapshot": (SnapshotArguments, snapshot),
+    "export": (ExportArguments, export),
+}
+
+
+def work(job: str, arguments: Mapping[str, Any], place: Surroundings) -> Work:
+    """Raises ConfigError for a job that there is not, and for arguments that it does not take."""
+    found = _JOBS.get(job)
+    if found is None:
+        raise ConfigError(f"job: there is no {job!r}; there is {', '.join(_JOBS)}")
+    takes, run = found
+    try:
+        checked = msgspec.convert(dict(arguments), takes)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"job: {job}: {error}") from None
+    return Work(job, lambda on_progress: run(checked, place, on_progress))

@@ -1,0 +1,159 @@
+"""The warehouses of a worker: as the workspace says from moment to moment, each loading by itself, together deciding what may leave the log."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, Final
+
+from headrace.app.loading import Loading
+from headrace.config import Config
+from headrace.errors import ConfigError, NotFoundError, RetryableError
+from headrace.loader.parts import SharedParts
+from headrace.log.base import LogReader
+from headrace.warehouses.base import Place
+from headrace.workspace import records
+from headrace.workspace import warehouses as of_workspace
+from headrace.workspace.records import Source
+from headrace.workspace.workspace import Workspace
+
+logger = logging.getLogger(__name__)
+
+NOTICE_SECONDS: Final = 0.5
+RETAIN_SECONDS: Final = 60.0
+
+Needed = Callable[[], Mapping[int, int] | None]
+"""By partition up to where the archive has the log; None when there is no archive."""
+
+
+class Warehouses:
+    """`watch` runs in a thread of its own; all else may be called from any."""
+
+    def __init__(
+        self,
+        config: Config,
+        workspace: Workspace,
+        readers: Callable[[], Sequence[LogReader]],
+        sources: Callable[[], Mapping[str, Source]],
+        archived: Needed = lambda: None,
+    ) -> None:
+        self._config = config
+        self._workspace = workspace
+        self._open_readers = readers
+        self._sources = sources
+        self._archived = archived
+        self._shared = SharedParts()
+        self._turn = threading.Lock()
+        self._revision = -1
+        self._loading_by_slug: dict[str, Loading] = {}
+        self._records: Sequence[records.Warehouse] = ()
+        self._stop = threading.Event()
+        self._retained_at = time.monotonic()
+
+    def all(self) -> list[Loading]:
+        """In the order in which they were added."""
+        with self._turn:
+            return [self._loading_by_slug[r.slug] for r in self._records if r.slug in self._loading_by_slug]
+
+    def one(self, slug: str | None) -> Loading:
+        """The named one, or the one that is meant where none is named. Raises NotFoundError and ConfigError that list what there is."""
+        self.notice()
+        chosen = of_workspace.chosen(self._records, slug)
+        with self._turn:
+            found = self._loading_by_slug.get(chosen.slug)
+        if found is None:
+            raise NotFoundError(f"warehouse: {chosen.slug} is being taken up; ask again in a moment")
+        return found
+
+    def meant(self) -> str | None:
+        """The slug of the one that is meant where none is named."""
+        try:
+            return of_workspace.chosen(self._records, None).slug
+        except ConfigError:
+            return None
+
+    def watch(self) -> None:
+        """Follow the workspace, and clear the log behind everybody, until `end`."""
+        readers = self._open_readers()
+        try:
+            while not self._stop.wait(NOTICE_SECONDS):
+                try:
+                    self.notice()
+                    if time.monotonic() - self._retained_at >= RETAIN_SECONDS:
+                        self._retained_at = time.monotonic()
+                        self.retain(readers)
+                except RetryableError as error:
+                    logger.warning("worker: %s", error)
+                except Exception:
+                    logger.exception("worker: the warehouses could not be looked after; trying again")
+        finally:
+            for reader in readers:
+                reader.close()
+
+    def notice(self) -> None:
+        """Take up what has changed in the workspace."""
+        if self._workspace.revision() == self._revision:
+            return
+        with self._turn:
+            revision, found = self._workspace.warehouse_snapshot()
+            live = {record.slug: record for record in found if record.removed_at is None}
+            settings = {slug: self._workspace.revealed_settings(slug) for slug in live}
+            ended = [
+                loading
+                for slug, loading in self._loading_by_slug.items()
+                if slug not in live or loading.settings != settings[slug]
+            ]
+            for loading in ended:
+                del self._loading_by_slug[loading.slug]
+        for loading in ended:
+            loading.end(drain=False)
+        with self._turn:
+            for record in live.values():
+                self._take_up(record, settings[record.slug])
+            self._records = list(live.values())
+            self._revision = revision
+
+    def _take_up(self, record: records.Warehouse, settings: Mapping[str, Any]) -> None:
+        loading = self._loading_by_slug.get(record.slug)
+        if loading is None:
+            place = Place(record.slug, self._config.folder, self._config.warehouse)
+            loading = Loading(
+                record, settings, place, self._open_readers, self._sources, self._config.loader, self._shared
+            )
+            loading.start()
+            self._loading_by_slug[record.slug] = loading
+        loading.configured = record
+        loading.pause(paused=record.paused)
+
+    def retain(self, readers: Sequence[LogReader]) -> None:
+        """Remove from the log what everybody has: the archive where there is one, else every warehouse, paused ones too."""
+        loadings = self.all()
+        archived = self._archived()
+        with ExitStack() as held:
+            needed_by_loading = []
+            for loading in loadings:
+                if loading.loader is None:
+                    # It has not been reached since the start: nobody knows where it is.
+                    needed_by_loading.append({reader.partition: {0} for reader in readers})
+                    continue
+                held.enter_context(loading.loader.reading)
+                needed_by_loading.append(dict(loading.loader.needed()))
+            for reader in readers:
+                needed = {at for of_one in needed_by_loading for at in of_one.get(reader.partition, {0})}
+                if archived is not None:
+                    # Whoever lags behind the log reads on in the archive.
+                    needed = {archived.get(reader.partition, 0)}
+                if needed:
+                    reader.retain(min(needed))
+
+    def end(self) -> None:
+        """Load what is left, for a few seconds at the most; the rest is loaded at the next start."""
+        self._stop.set()
+        enders = [threading.Thread(target=loading.end, kwargs={"drain": True}) for loading in self.all()]
+        for ender in enders:
+            ender.start()
+        for ender in enders:
+            ender.join()
