@@ -97,7 +97,12 @@ class PostgreSQLServer:
 
     def _run(self, command: str, *arguments: str) -> None:
         subprocess.run(
-            [self._binaries / command, *arguments], check=True, capture_output=True, timeout=120, cwd="/", **self._as_user()
+            [self._binaries / command, *arguments],
+            check=True,
+            capture_output=True,
+            timeout=120,
+            cwd="/",
+            **self._as_user(),
         )
 
     def start(self) -> None:

@@ -31,6 +31,10 @@ class Relation(NamedTuple):
     columns: Columns
 
 
+Wanted = Sequence[str] | Relation
+"""Ids to look for: themselves while they are few, else a relation with the column `id`."""
+
+
 class Dialect:
     """One engine's SQL. Everything here is text; nothing connects."""
 
@@ -140,6 +144,18 @@ class Dialect:
     def by_bytes(self, expression: str) -> str:
         """For ordering texts as their UTF-8 bytes are ordered, whatever the database's language."""
         return f'{expression} COLLATE "C"'
+
+    few_ids: ClassVar[int] = 1_000
+    """So many ids are written as a list."""
+
+    def among(self, column: str, wanted: Wanted) -> str:
+        if isinstance(wanted, Relation):
+            return f"{column} IN (SELECT {self.quoted('id')} FROM {wanted.sql} AS wanted)"
+        return f"{column} IN ({', '.join(map(self.text, wanted))})"
+
+    def last_received(self, name: TableName) -> str:
+        """An expression: the greatest received_at of a history table."""
+        return f"(SELECT max({self.quoted('received_at')}) FROM {self.qualified(name)})"
 
     def tables(self) -> str:
         """A query of schema, table, column and type of everything that the loader may write, columns in their order."""

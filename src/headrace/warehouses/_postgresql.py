@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 import secrets
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final, NamedTuple
@@ -30,6 +31,7 @@ from headrace.warehouses.base import TableName
 logger = logging.getLogger(__name__)
 
 LOCK_SECONDS: Final = 2
+END_SECONDS: Final = 5
 ANSWER_BATCH_BYTES: Final = 1_000_000
 _NO_COPY: Final = {"adbc.postgresql.use_copy": "false"}
 _ERRORS: Final = (adbc_driver_manager.Error, pa.ArrowException, OSError)
@@ -50,6 +52,7 @@ class PostgreSQLSession:
         """Raises WarehouseUnavailableError when no connection comes about."""
         self.dialect = dialect
         self.is_broken = False
+        self.is_closed = False
         self._limits = limits
         self._numbers = itertools.count()
         self._staged: list[str] = []
@@ -130,6 +133,18 @@ class PostgreSQLSession:
             self.is_broken = self.is_broken or _postgresql_errors.breaks(error)
             raise _postgresql_errors.translated(error) from None
 
+    def end(self, marks: Sequence[str]) -> None:
+        """End other sessions of this role on the server, and wait until they are gone."""
+        listed = ", ".join(map(self.dialect.text, marks))
+        found = self.fetch(
+            f"SELECT pg_terminate_backend(pid, {END_SECONDS * 1000}) FROM pg_stat_activity "  # noqa: S608 -- marks are our own
+            f"WHERE application_name IN ({listed}) AND usename = current_user AND pid <> pg_backend_pid()"
+        )
+        if not all(found.column(0).to_pylist()):
+            raise WarehouseUnavailableError(
+                "warehouse: a session whose connection was lost goes on at the server; waiting for its end"
+            )
+
     # What holds a table.
 
     def holder(self, name: TableName | None, error: HeldError) -> str:
@@ -206,6 +221,7 @@ class PostgreSQLSession:
             self._connection.adbc_cancel()
 
     def close(self) -> None:
+        self.is_closed = True
         with suppress(Exception):
             self._connection.close()
 
@@ -274,7 +290,34 @@ def _is_opaque(type_: pa.DataType) -> bool:
     return isinstance(type_, pa.BaseExtensionType) and type_.extension_name == "arrow.opaque"
 
 
+class Connector:
+    """Opens the sessions of one warehouse. A session whose connection broke may live on at the server for hours, holding the
+    position's row or even finishing a COMMIT: it is ended there, and gone, before a new one is used."""
+
+    def __init__(self, dsn: str, dialect: Dialect, limits: Limits) -> None:
+        self._dsn = dsn
+        self._dialect = dialect
+        self._limits = limits
+        self._lock = threading.Lock()
+        self._opened: list[PostgreSQLSession] = []
+
+    def __call__(self) -> PostgreSQLSession:
+        session = PostgreSQLSession(self._dsn, self._dialect, self._limits)
+        with self._lock:
+            broken = [before for before in self._opened if before.is_broken]
+        try:
+            if broken:
+                session.end([before.mark for before in broken])
+        except BaseException:
+            session.close()
+            raise
+        with self._lock:
+            self._opened = [before for before in self._opened if before not in broken and not before.is_closed]
+            self._opened.append(session)
+        return session
+
+
 def opened(dsn: str, connect_seconds: int, statement_seconds: float) -> TransactionalWarehouse:
     """Raises WarehouseUnavailableError."""
-    dialect, limits = PostgreSQLDialect(), Limits(connect_seconds, statement_seconds)
-    return TransactionalWarehouse(dialect, lambda: PostgreSQLSession(dsn, dialect, limits))
+    dialect = PostgreSQLDialect()
+    return TransactionalWarehouse(dialect, Connector(dsn, dialect, Limits(connect_seconds, statement_seconds)))

@@ -6,17 +6,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final
 
-from headrace.warehouses._dialect import Dialect
+from headrace.warehouses._dialect import Dialect, Relation, Wanted
 from headrace.warehouses.base import HISTORY_TABLES, HOUSEKEEPING, Columns, ColumnType, TableName
 
-INDEXED: Final[Mapping[str, Sequence[str]]] = {
+LOOKED_UP: Final[Mapping[str, Sequence[str]]] = {
     **dict.fromkeys(HISTORY_TABLES, ("id",)),
     "identifies": ("id", "user_id"),
     "groups": ("id", "group_id"),
-    "users": ("id",),
-    "accounts": ("id",),
 }
-"""Columns with an index, by table."""
+"""Columns of history by which rows are looked up. Their index is a block range index of small Bloom filters, with the bounds of
+received_at: it costs nothing when rows are inserted (ranges of pages are summarised later, by autovacuum) and tells a look-up of a few
+ids which pages to read. Measured on 15 with 10 M rows of 136 bytes and 128 MB of shared buffers, by psql:
+
+    index on                                        none     btree (id)    this one
+    INSERT of 1,000 rows                            9 ms     33 ms         7 ms
+    INSERT of 100,000 rows                          690 ms   2,400 ms      650 ms
+    look-up of 3 ids within 4 M rows' span          1,190 ms 1 ms          60 ms warm, 220 ms cold
+    its size                                        0        600 MB        23 MB
+
+An id is looked up when the loader's filters call it possible (one in a million, or a repetition that is not recent), so inserts
+decide. More than FEW ids are found by one pass over the span."""
+LATEST: Final = ("users", "accounts")
+FEW: Final = 16
 
 
 class PostgreSQLDialect(Dialect):
@@ -37,6 +48,8 @@ class PostgreSQLDialect(Dialect):
             "AND n.nspname <> 'information_schema' AND pg_has_role(c.relowner, 'USAGE') ORDER BY 1, 2, a.attnum"
         )
 
+    few_ids: ClassVar[int] = FEW
+
     def create_table(self, name: TableName, columns: Columns, key: Sequence[str]) -> list[str]:
         return [*super().create_table(name, columns, key), *self.indexes(name, columns)]
 
@@ -44,8 +57,37 @@ class PostgreSQLDialect(Dialect):
         """PostgreSQL names them, so that they never clash."""
         if name.schema == HOUSEKEEPING:
             return []
-        indexed = [column for column in INDEXED.get(name.table, ()) if column in columns]
-        return [f"CREATE INDEX ON {self.qualified(name)} ({self.quoted(column)})" for column in indexed]
+        if name.table in LATEST:
+            return [f"CREATE INDEX ON {self.qualified(name)} ({self.quoted('id')})"]
+        looked_up = [column for column in LOOKED_UP.get(name.table, ()) if column in columns]
+        if not looked_up or "received_at" not in columns:
+            return []
+        # Filters of 20 % of the rows that could be in the pages: rows are far wider than the least possible.
+        filters = ", ".join(
+            f"{self.quoted(column)} text_bloom_ops (n_distinct_per_range = -0.2)" for column in looked_up
+        )
+        return [
+            f"CREATE INDEX ON {self.qualified(name)} USING brin ({filters}, {self.quoted('received_at')}) "
+            "WITH (pages_per_range = 64, autosummarize = on)"
+        ]
+
+    def among(self, column: str, wanted: Wanted) -> str:
+        # As an expression it does not use the index, which would be read once an id.
+        return super().among(f"({column} || '')" if isinstance(wanted, Relation) else column, wanted)
+
+    def last_received(self, name: TableName) -> str:
+        """Looks at the last hour, then at the last day, and only then at everything: the index bounds the first two."""
+        received_at = self.quoted("received_at")
+        asked = [
+            f"(SELECT max({received_at}) FROM {self.qualified(name)}{where})"
+            for where in (*(f" WHERE {received_at} >= now() - interval '{span}'" for span in ("1 hour", "1 day")), "")
+        ]
+        return f"coalesce({', '.join(asked)})"
+
+    def put_in_place(self, old: TableName, new: TableName, *, is_there: bool) -> list[str]:
+        # A rebuilt table has no index yet; an index without received_at would have been refused above.
+        columns = dict.fromkeys(("received_at", *LOOKED_UP.get(old.table, ())), ColumnType.STRING)
+        return [*super().put_in_place(old, new, is_there=is_there), *self.indexes(old, columns)]
 
     def empty_as(self, name: TableName, column: str, type_: ColumnType) -> list[str]:
         to = self.types[type_]

@@ -79,7 +79,7 @@ class Session(Protocol):
         ...
 
     def is_fit(self) -> bool:
-        """After an answer: whether the session may be used for the next one."""
+        """Whether a session that stood idle can be used; asks the server."""
         ...
 
     def cancel(self) -> None:

@@ -44,34 +44,28 @@ class Sessions:
     def asking(self) -> Iterator[Session]:
         """A session for one question."""
         session = self._taken()
-        is_fit = False
         try:
             yield session
-            is_fit = True
         finally:
-            # One that stood idle while the server was restarted is found broken here; so are the others, then.
-            is_fit = session.is_fit() if is_fit else not session.is_broken and session.is_fit()
             with self._changed:
                 self._busy.discard(session)
-                if session.is_broken:
-                    dropped, self._idle = [session, *self._idle], []
-                elif is_fit and not self._closed and len(self._idle) < IDLE:
-                    dropped = []
+                is_kept = not session.is_broken and not self._closed and len(self._idle) < IDLE
+                if is_kept:
                     self._idle.append(session)
-                else:
-                    dropped = [session]
                 self._changed.notify_all()
-            for each in dropped:
-                each.close()
+            if not is_kept:
+                session.close()
 
     def _taken(self) -> Session:
-        with self._changed:
-            self._check_open()
-            session = self._idle.pop() if self._idle else None
-            if session is not None:
-                self._busy.add(session)
-                return session
-        session = self._connect()
+        while True:
+            with self._changed:
+                self._check_open()
+                session = self._idle.pop() if self._idle else None
+            if session is None or session.is_fit():
+                break
+            # The server was restarted, or ended what stood idle.
+            session.close()
+        session = session or self._connect()
         with self._changed:
             self._busy.add(session)
         return session

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from headrace.warehouses._dialect import KEY, Dialect, Relation
+from headrace.warehouses._dialect import KEY, Dialect, Relation, Wanted
 from headrace.warehouses.base import (
     HOUSEKEEPING,
     KEYS,
@@ -218,16 +218,14 @@ def ids_since(dialect: Dialect, name: TableName, since: datetime) -> str:
     )
 
 
-def existing_ids(dialect: Dialect, names: Sequence[TableName], wanted: Relation, spans: Sequence[Span]) -> str:
-    """`wanted` holds the ids in its column `id`."""
+def existing_ids(dialect: Dialect, names: Sequence[TableName], wanted: Wanted, spans: Sequence[Span]) -> str:
     q = dialect.quoted
     within = " OR ".join(
         f"{q('received_at')} BETWEEN {dialect.moment(first)} AND {dialect.moment(last)}"
         for first, last in merged(spans)
     )
     return " UNION ALL ".join(
-        f"SELECT {q('id')} FROM {dialect.qualified(name)} "
-        f"WHERE {q('id')} IN (SELECT {q('id')} FROM {wanted.sql} AS wanted) AND ({within})"
+        f"SELECT {q('id')} FROM {dialect.qualified(name)} WHERE {dialect.among(q('id'), wanted)} AND ({within})"
         for name in names
     )
 
@@ -243,11 +241,11 @@ def merged(spans: Iterable[Span]) -> list[Span]:
     return folded
 
 
-def rejected_ids(dialect: Dialect, source: str, wanted: Relation) -> str:
+def rejected_ids(dialect: Dialect, source: str, wanted: Wanted) -> str:
     q = dialect.quoted
     return (
         f"SELECT DISTINCT {q('message_id')} FROM {dialect.qualified(REJECTED)} WHERE {q('source')} = {dialect.text(source)} "
-        f"AND {q('stage')} = 'loader' AND {q('message_id')} IN (SELECT {q('id')} FROM {wanted.sql} AS wanted)"
+        f"AND {q('stage')} = 'loader' AND {dialect.among(q('message_id'), wanted)}"
     )
 
 
@@ -294,18 +292,18 @@ def account(dialect: Dialect, history: Mapping[str, Sequence[TableName]]) -> str
     }
     text, number, moment = none[ColumnType.STRING], none[ColumnType.INTEGER], none[ColumnType.TIMESTAMP]
 
-    def line(what: str, name: str, incarnation: str, when: str, counts: Sequence[str], table: TableName) -> str:
+    def line(what: str, name: str, incarnation: str, when: str, counts: Sequence[str], table: TableName | None) -> str:
         padded = [*counts, *[number] * (5 - len(counts))]
         values = (dialect.text(what), name, incarnation, when, *padded)
         shown = ", ".join(f"{value} AS {q(alias)}" for value, alias in zip(values, ACCOUNT_COLUMNS, strict=True))
-        return f"SELECT {shown} FROM {dialect.qualified(table)}"
+        return f"SELECT {shown}" + (f" FROM {dialect.qualified(table)}" if table else "")
 
     parts = [
         line("books", q("source"), text, q("hour"), [q(field) for field in Books._fields], BOOKS),
         line("position", q("consumer"), q("incarnation"), moment, [q("partition"), q("next")], OFFSETS),
         line("discards", text, text, moment, ["count(*)"], DISCARDS),
         *(
-            line("received", dialect.text(schema), text, f"max({q('received_at')})", [], name)
+            line("received", dialect.text(schema), text, dialect.last_received(name), [], None)
             for schema, names in history.items()
             for name in names
         ),

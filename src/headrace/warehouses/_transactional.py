@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from headrace.errors import PositionError, WarehouseUnavailableError, WideningRefusedError
 from headrace.warehouses import _session, _statements
-from headrace.warehouses._dialect import COLUMN_TYPES, KEY, Dialect, Relation
+from headrace.warehouses._dialect import COLUMN_TYPES, KEY, Dialect, Relation, Wanted
 from headrace.warehouses._session import HeldError, Session
 from headrace.warehouses._sessions import Sessions
 from headrace.warehouses.base import (
@@ -146,13 +146,15 @@ class TransactionalWarehouse:
         return set(found.column(0).to_pylist())
 
     @contextmanager
-    def _wanted(self, session: Session, ids: Sequence[str]) -> Iterator[Relation]:
-        """The ids as a relation; many of them are staged, which takes a transaction."""
-        if len(ids) <= self._dialect.inline_cells:
+    def _wanted(self, session: Session, ids: Sequence[str]) -> Iterator[Wanted]:
+        """The ids as they are looked for; many of them are staged, which takes a transaction."""
+        if len(ids) <= self._dialect.few_ids:
+            yield ids
+        elif len(ids) <= self._dialect.inline_cells:
             yield self._dialect.inline(_ID, [(id_,) for id_ in ids])
-            return
-        with self._transaction(session):
-            yield self._relation(session, pa.table({"id": pa.array(ids, pa.string())}), _ID)
+        else:
+            with self._transaction(session):
+                yield self._relation(session, pa.table({"id": pa.array(ids, pa.string())}), _ID)
 
     def integers_within(self, table: TableName, column: str, bound: int) -> bool:
         with self._sessions.loading() as session:

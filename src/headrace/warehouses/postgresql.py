@@ -25,7 +25,8 @@ class PostgreSQLSettings(WarehouseSettings, frozen=True, forbid_unknown_fields=T
         ),
     ] = ""
     connect_seconds: Annotated[
-        int, msgspec.Meta(description="A connection that takes longer to open is given up, and tried again.", ge=2, le=600)
+        int,
+        msgspec.Meta(description="A connection that takes longer to open is given up, and tried again.", ge=2, le=600),
     ] = 10
     statement_seconds: Annotated[
         float,
@@ -50,8 +51,12 @@ class PostgreSQLKind(WarehouseKind):
         """Raises ConfigError when it is none."""
         dsn = cast("PostgreSQLSettings", self.settings).dsn.strip()
         if not _DSN.fullmatch(dsn):
-            form = "postgresql://ROLE:PASSWORD@HOST:5432/DATABASE, special characters of the password in percent notation"
-            raise ConfigError(f"warehouse {self.place.slug}: its dsn is {'empty' if not dsn else 'no such address'}; write {form}")
+            form = (
+                "postgresql://ROLE:PASSWORD@HOST:5432/DATABASE, special characters of the password in percent notation"
+            )
+            raise ConfigError(
+                f"warehouse {self.place.slug}: its dsn is {'empty' if not dsn else 'no such address'}; write {form}"
+            )
         return dsn
 
     def open(self) -> Warehouse:
