@@ -17,6 +17,12 @@ Data = Annotated[
 ]
 ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="A TOML file with settings.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+OneOf = Annotated[
+    str | None,
+    typer.Option(
+        "--warehouse", metavar="SLUG", help="The warehouse. [default: the only one, or the one called warehouse]"
+    ),
+]
 
 
 def settings(data: str | None, file: Path | None = None) -> Config:

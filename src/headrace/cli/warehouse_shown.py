@@ -1,0 +1,138 @@
+"""How warehouses are shown: settings in force with secrets masked, positions, loads, failures and misfits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from headrace.cli.output import plain, print_fields, print_line, print_table
+
+if TYPE_CHECKING:
+    from headrace.console.warehouses import LoadShown, WarehouseDetail
+    from headrace.warehouses.base import Finding
+    from headrace.workspace.records import Warehouse
+
+_TABLES: Final = 5
+"""Of a load, so many tables are named; how many more there are is said."""
+
+_LOADING: Final[Mapping[str, str]] = {
+    "loading": "yes",
+    "opening": "not yet: it is being opened, again and again until it answers",
+    "paused": "no: it is paused",
+    "stopped": "no: it has stopped for good and needs a person",
+    "closed": "no: no server runs",
+}
+
+
+def described(warehouse: Warehouse) -> dict[str, Any]:
+    """For programs. Secret settings are masked."""
+    return {
+        "slug": warehouse.slug,
+        "kind": warehouse.kind,
+        "nickname": warehouse.nickname,
+        "state": state(warehouse),
+        "paused": warehouse.paused,
+        "settings": _settings_in_force(warehouse),
+        "selection": warehouse.selection,
+        "created_at": warehouse.created_at.isoformat(),
+        "removed_at": warehouse.removed_at.isoformat() if warehouse.removed_at else None,
+    }
+
+
+def state(warehouse: Warehouse) -> str:
+    if warehouse.removed_at is not None:
+        return "removed"
+    return "paused" if warehouse.paused else "active"
+
+
+def print_warehouse(warehouse: Warehouse) -> None:
+    from headrace.warehouses import base  # noqa: PLC0415 - --help needs no catalogue
+
+    kind = base.kinds().get(warehouse.kind)
+    print_fields(
+        {
+            "slug": warehouse.slug,
+            "nickname": warehouse.nickname,
+            "kind": warehouse.kind if kind else f"{warehouse.kind} (not installed here; nothing is loaded)",
+            "state": state(warehouse),
+            "exactly once": kind.guarantee if kind else "-",
+            "added": f"{warehouse.created_at:%Y-%m-%d %H:%M:%S}Z",
+            **_settings_in_force(warehouse),
+            **{f"selection of {source}": of_source for source, of_source in warehouse.selection.items()},
+        }
+    )
+
+
+def _settings_in_force(warehouse: Warehouse) -> dict[str, Any]:
+    """Defaults included, as far as the kind is installed."""
+    from headrace.warehouses import base  # noqa: PLC0415 - as above
+
+    kind = base.kinds().get(warehouse.kind)
+    defaults = {setting.name: setting.default for setting in base.declared_settings(kind)} if kind else {}
+    return {**defaults, **warehouse.settings}
+
+
+def print_findings(found: Sequence[Finding], write: Callable[[str], None]) -> None:
+    """A line a step, and below a failed one what mends it."""
+    width = max((len(finding.step) for finding in found), default=0)
+    for finding in found:
+        write(f"{'ok' if finding.ok else 'failed':<6}  {plain(finding.step):<{width}}  {plain(finding.text)}".rstrip())
+        for line in finding.remedy.splitlines():
+            write(f"        {plain(line)}")
+
+
+def print_detail(detail: WarehouseDetail) -> None:
+    status = detail.status
+    of_loader = status.warehouse
+    if of_loader is not None:
+        print_fields({"loading": _LOADING.get(of_loader.state, of_loader.state), "lag": f"{status.lag_seconds:.1f} s"})
+        if of_loader.error:
+            print_line(f"\nloading stands still: {plain(of_loader.error)}")
+    print_line()
+    print_table(
+        ("PARTITION", "POSITION", "END OF LOG", "WAITING"),
+        ((p.partition, f"{p.position:,}", f"{p.next:,}", f"{p.next - p.position:,}") for p in status.partitions),
+        "Nothing has been collected yet.",
+    )
+    print_line("\nLast loads")
+    print_table(
+        ("STARTED", "EVENTS", "ROWS", "SECONDS", "TABLES"),
+        (
+            (_moment(load), f"{load.events:,}", f"{sum(load.rows.values()):,}", f"{load.seconds:.2f}", _tables(load))
+            for load in detail.loads
+        ),
+        f"They cannot be asked for now: {plain(detail.problem)}" if detail.problem else "None yet.",
+    )
+    if detail.failures:
+        print_line("\nLast failures")
+        print_table(("STARTED", "REASON"), ((_moment(load), load.result) for load in detail.failures), "")
+    _print_misfits(detail)
+
+
+def _print_misfits(detail: WarehouseDetail) -> None:
+    state = detail.status.warehouse
+    if state is not None and state.held:
+        print_line("\nColumns that cannot change their type")
+        print_table(("COLUMN", "HELD BY"), ((f"{h.schema}.{h.table}.{h.column}", h.reason) for h in state.held), "")
+    if not detail.misfits:
+        return
+    discards = max(detail.misfits_of, state.discards if state else 0)
+    part = f", the newest {detail.misfits_of:,} by column" if detail.misfits_of < discards else ""
+    print_line(f"\nValues that did not fit their column: {discards:,}{part} (as they were sent in headrace.discards)")
+    print_table(
+        ("COLUMN", "VALUES", "REASON"),
+        ((f"{m.schema}.{m.table}.{m.column}", f"{m.values:,}", m.reason) for m in detail.misfits),
+        "",
+    )
+    print_line("Give a column the type that fits: headrace warehouse retype SCHEMA.TABLE.COLUMN TYPE")
+
+
+def _moment(load: LoadShown) -> str:
+    return f"{load.started:%Y-%m-%d %H:%M:%S}Z"
+
+
+def _tables(load: LoadShown) -> str:
+    by_rows: Iterable[tuple[str, int]] = sorted(load.rows.items(), key=lambda entry: (-entry[1], entry[0]))
+    named = [f"{name} {rows:,}" for name, rows in by_rows]
+    more = f", and {len(named) - _TABLES} more" if len(named) > _TABLES else ""
+    return ", ".join(named[:_TABLES]) + more
