@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
 from headrace.errors import RejectedEventError
 from headrace.event import Event, LogEntry, RejectedEvent
-from headrace.loader import rejected
-from headrace.loader.duplicates import Duplicates
+from headrace.loader import rejected, values
+from headrace.loader.columns import Fit
 from headrace.loader.growing import Growing, arrow_table
 from headrace.loader.partition import Failure
 from headrace.loader.parts import RowsOf
@@ -31,7 +31,6 @@ from headrace.warehouses.base import (
     Position,
     TableName,
     Upsert,
-    Warehouse,
 )
 from headrace.workspace.records import Source
 
@@ -66,6 +65,22 @@ def _wanted(row: Row, chosen: Selector | None) -> Row:
     return row._replace(leaves=leaves)
 
 
+class KnownIds(Protocol):
+    """What a batch asks of `duplicates.Duplicates`."""
+
+    sources_with_rejected: set[str]
+
+    def among(self, slug: str, schema: str | None, ids: Sequence[str]) -> set[str]: ...
+
+    def add(self, schema: str, received_at_by_id: Mapping[str, datetime]) -> None: ...
+
+
+class Integers(Protocol):
+    """What a batch asks of the warehouse."""
+
+    def integers_within(self, table: TableName, column: str, bound: int) -> bool: ...
+
+
 class Batch:
     """What one load is made of. Afterwards `tables` knows the columns of this load as well: when the load comes to nothing,
     `tables` must be read from the warehouse again."""
@@ -73,13 +88,18 @@ class Batch:
     def __init__(
         self,
         tables: Tables,
-        duplicates: Duplicates,
-        warehouse: Warehouse,
+        duplicates: KnownIds,
+        warehouse: Integers,
         sources: Callable[[], Mapping[str, Source]],
         loaded_at: datetime,
         selections: Mapping[str, Selection] | None = None,
+        only: Collection[str] | None = None,
+        fit: Fit = values.fitted,
     ) -> None:
-        """`selections` says by source what is stored; everything of the others. Raises ConfigError when a filter is wrong."""
+        """`selections` says by source what is stored; everything of the others. `only` names the tables that get their rows;
+        None: all. Raises ConfigError when a filter is wrong."""
+        self._only = only
+        self._fit = fit
         self._selectors = {slug: selector(selection) for slug, selection in (selections or {}).items()}
         self._tables = tables
         self._duplicates = duplicates
@@ -187,10 +207,14 @@ class Batch:
             for row in of_event:
                 rows_by_table.setdefault(row.table, []).append(row)
             loaded[message_id] = event.received_at
-        for table, of_table in rows_by_table.items():
-            self._grow(TableName(source.schema, table), chosen).add(of_table)
+        self._add_rows(source.schema, rows_by_table, chosen)
         self._count(slug, Books(loaded=1), loaded.values())
         self._loaded.setdefault(source.schema, {}).update(loaded)
+
+    def _add_rows(self, schema: str, rows_by_table: Mapping[str, Sequence[Row]], chosen: Selector | None) -> None:
+        for table, of_table in rows_by_table.items():
+            if self._only is None or table in self._only:
+                self._grow(TableName(schema, table), chosen).add(of_table)
 
     def _rows(self, event: Event, rows_of: RowsOf) -> Sequence[Row]:
         """Empty for an event that cannot become a row: it is rejected."""
@@ -247,6 +271,7 @@ class Batch:
                 table,
                 self._warehouse.integers_within,
                 None if chosen is None or chosen.keeps_all_columns else partial(chosen.keeps_column, name.table),
+                self._fit,
             )
         return growing
 

@@ -46,7 +46,13 @@ class Typed(NamedTuple):
     misfits: Sequence[int] = ()
 
 
-def typed(column: Sequence[Any], known: ColumnType | None, may_widen: Callable[[], bool]) -> Typed:
+Fit = Callable[[Any, ColumnType], Any]
+"""`values.fitted`, or what takes more than it."""
+
+
+def typed(
+    column: Sequence[Any], known: ColumnType | None, may_widen: Callable[[], bool], fit: Fit = values.fitted
+) -> Typed:
     """The column's values (None where a row has none; not all are None when the type is not known yet).
 
     `may_widen` tells whether all integers that the column holds already are exact in a double; it is asked at most once,
@@ -63,15 +69,15 @@ def typed(column: Sequence[Any], known: ColumnType | None, may_widen: Callable[[
                 return Typed(texts.cast(ARROW_TYPES[kind]), kind)
     except (OverflowError, pa.ArrowInvalid):  # an integer beyond 64 bits is among them, or a 30th of February
         pass
-    return _one_by_one(column, kind, may_widen)
+    return _one_by_one(column, kind, may_widen, fit)
 
 
-def _one_by_one(column: Sequence[Any], kind: ColumnType, may_widen: Callable[[], bool]) -> Typed:
+def _one_by_one(column: Sequence[Any], kind: ColumnType, may_widen: Callable[[], bool], fitted: Fit) -> Typed:
     stored: list[Any] = []
     misfits: list[int] = []
     widenable = kind is ColumnType.INTEGER
     for place, value in enumerate(column):
-        fit = None if value is None else values.fitted(value, kind)
+        fit = None if value is None else fitted(value, kind)
         if fit is values.MISFIT and widenable and type(value) is float:
             widenable = False
             if all(-values.EXACT <= number <= values.EXACT for number in stored if number is not None) and may_widen():

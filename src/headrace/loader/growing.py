@@ -42,7 +42,11 @@ class Growing:
     """The rows of one table so far. Parts are those of the log, so that few rows are Python values at a time."""
 
     def __init__(
-        self, table: Table, integers_within: IntegersWithin, keeps_column: Callable[[str], bool] | None = None
+        self,
+        table: Table,
+        integers_within: IntegersWithin,
+        keeps_column: Callable[[str], bool] | None = None,
+        fit: columns.Fit = values.fitted,
     ) -> None:
         """`keeps_column` says of a property's column whether the warehouse wants it; None: all of them."""
         self.table = table
@@ -53,6 +57,7 @@ class Growing:
         self.discards: list[Discard] = []
         self._integers_within = integers_within
         self._keeps_column = keeps_column
+        self._fit = fit
         self._standard = standard_columns(table.name.table)
         self._parts: list[tuple[int, dict[str, Any]]] = []
 
@@ -88,7 +93,7 @@ class Growing:
     def _typed(self, column: str, of_column: Sequence[Any], part: Sequence[Row]) -> Any:
         types = self.table.types
         known = ColumnType.JSON if column == EXTRA else types.get(column)
-        result = columns.typed(of_column, known, lambda: self._may_widen(column))
+        result = columns.typed(of_column, known, lambda: self._may_widen(column), self._fit)
         types[column] = result.type
         for place in result.misfits:
             value = of_column[place]
