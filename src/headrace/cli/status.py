@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -12,7 +13,7 @@ from headrace.cli.options import ConfigFile, Data, Json
 from headrace.cli.output import plain, print_error, print_json, print_line, print_table
 
 if TYPE_CHECKING:
-    from headrace.console.status import Status
+    from headrace.console.status import Status, WarehouseStatus
 
 _POLL_SECONDS: Final = 0.1
 _COLUMNS: Final = ("received", "accepted", "refused", "loaded", "duplicates", "filtered", "rejected", "pending")
@@ -24,7 +25,9 @@ def register(app: typer.Typer) -> None:
 
 def status(
     *,
-    wait: Annotated[bool, typer.Option("--wait", help="Return when everything accepted is loaded.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Return when everything accepted is in every warehouse, paused ones aside.")
+    ] = False,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0.0, help="How long --wait waits.")] = 60.0,
     as_json: Json = False,
     data: Data = None,
@@ -47,16 +50,46 @@ def status(
         _print(found)
     if wait and _unsettled(found):
         why = f"after {timeout:g} s" if found.running else "and no server runs; start it with `headrace serve`"
-        print_error(f"status: {found.totals['pending']} events are not loaded {why}")
+        for one in filter(_is_unsettled, _awaited(found)):
+            where = f"into {one.warehouse.slug} " if one.warehouse else ""
+            print_error(f"status: {one.totals['pending']} events are not loaded {where}{why}")
         raise typer.Exit(1)
 
 
+def _awaited(found: Status) -> Sequence[WarehouseStatus]:
+    """A paused warehouse is not waited for. Without any warehouse the log alone is, which never settles."""
+    every = found.warehouses or [found]
+    return [one for one in every if one.warehouse is None or one.warehouse.state != "paused"]
+
+
 def _unsettled(found: Status) -> bool:
+    return any(map(_is_unsettled, _awaited(found)))
+
+
+def _is_unsettled(one: WarehouseStatus) -> bool:
     """Whether anything in the log has not been read yet: accepted events, or refused ones on their way to headrace.rejected."""
-    return bool(found.totals["pending"]) or any(p.position < p.next for p in found.partitions)
+    unreached = one.warehouse is not None and one.warehouse.as_of is not None
+    return unreached or bool(one.totals["pending"]) or any(p.position < p.next for p in one.partitions)
 
 
 def _print(found: Status) -> None:
+    for one in found.warehouses or [found]:
+        if len(found.warehouses) > 1 and one.warehouse is not None:
+            print_line(f"warehouse {plain(one.warehouse.slug)} ({one.warehouse.kind}): {one.warehouse.state}")
+        _print_books(one)
+        _print_warehouse(one)
+        if len(found.warehouses) > 1:
+            print_line("")
+    if not found.warehouses:
+        print_line(
+            "there is no warehouse, events wait in the log; add one with `headrace warehouse add KIND --name NICKNAME`"
+        )
+    print_line(f"server: {'running' if found.running else 'not running'}")
+    if found.totals["rejected"] or found.totals["refused"]:
+        print_line("rejected and refused events are in headrace.rejected, each with its reason")
+
+
+def _print_books(one: WarehouseStatus) -> None:
     print_table(
         ("SOURCE", "SCHEMA", *(column.upper() for column in _COLUMNS), "LAG", "LAST EVENT"),
         (
@@ -67,15 +100,23 @@ def _print(found: Status) -> None:
                 f"{entry.lag_seconds:.1f} s" if entry.pending else "-",
                 f"{entry.last_event_at:%Y-%m-%d %H:%M:%S} UTC" if entry.last_event_at else "none yet",
             )
-            for entry in found.sources
+            for entry in one.sources
         ),
         "No sources yet; add one with `headrace source add KIND --name NICKNAME`.",
     )
-    warehouse = found.warehouse
-    print_line(f"\nserver: {'running' if found.running else 'not running'}")
+    print_line("")
+
+
+def _print_warehouse(one: WarehouseStatus) -> None:
+    warehouse = one.warehouse
+    if warehouse is None:
+        return
     if warehouse.error:
         print_line(f"warehouse: loading stands still: {plain(warehouse.error)}")
+    if warehouse.as_of and warehouse.state != "closed":
+        print_line(f"warehouse: it cannot be asked; these figures are of {warehouse.as_of:%Y-%m-%d %H:%M:%S} UTC")
     if warehouse.discards:
         print_line(f"warehouse: {warehouse.discards:,} values did not fit their columns; see headrace.discards")
-    if found.totals["rejected"] or found.totals["refused"]:
-        print_line("rejected and refused events are in headrace.rejected, each with its reason")
+    for held in warehouse.held:
+        name = plain(f"{held.schema}.{held.table}.{held.column}")
+        print_line(f"warehouse: {name} stays integer, so values with a fraction are discards: {plain(held.reason)}")
