@@ -114,7 +114,7 @@ def test_add_prints_one_json_object_and_the_settings_arrive_in_clear_where_they_
 def test_add_tells_people_what_was_added_and_how_to_go_on(warehouse: Run) -> None:
     answer = warehouse("add", "made", "--name", "Été", "--set", "port=1")
     assert (0, "") == (answer.code, answer.err)
-    for expected in ("Été", "per table", "headrace warehouse show ete", "headrace warehouse backfill ete"):
+    for expected in ("Été", "per table", "headrace warehouse show ete", "Everything that the log still has"):
         assert expected in answer.out
 
 
@@ -391,7 +391,7 @@ def test_a_selection_is_kept_and_told(warehouse: Run) -> None:
     assert {"mails": expected} == answer["selection"]
     assert any("users" in note for note in answer["notes"])
     shown = warehouse("select", "warehouse", "--source", "mails", "--only", "tracks")
-    assert "selection of mails  {'only': ['tracks']}" in shown.out
+    assert 'selection of mails  {"only": ["tracks"]}' in shown.out
     assert "headrace warehouse backfill warehouse --source mails" in shown.out
     assert "mails" in warehouse("list").out
     assert {} == warehouse("select", "warehouse", "--source", "mails", "--all", "--json").json["selection"]
@@ -488,7 +488,7 @@ def test_show_has_position_lag_loads_failures_and_what_did_not_fit(
         "COLUMN HELD BY mails.order_done.n the view v uses it",
         "12,000, the newest 3 by column",
         "mails.order_done.revenue 2 text does not fit the column's type float",
-        "headrace warehouse retype SCHEMA.TABLE.COLUMN TYPE",
+        "headrace warehouse retype SCHEMA.TABLE.COLUMN TYPE --warehouse warehouse",
     ):
         assert expected in words
     in_json = warehouse("show", "warehouse", "--json").json

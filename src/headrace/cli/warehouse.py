@@ -61,7 +61,7 @@ def add(
     config: ConfigFile = None,
     as_json: Json = False,
 ) -> None:
-    """Test a warehouse and add it: from then on everything in the log is loaded into it too."""
+    """Test a warehouse and add it: everything that the log still has is loaded into it, then whatever comes."""
     from headrace.warehouses import base  # noqa: PLC0415 - --help needs no catalogue
 
     chosen = options.settings(data, config)
@@ -76,8 +76,8 @@ def add(
         return
     print_line(f"Added the warehouse {plain(warehouse.nickname)} to {plain(chosen.folder.absolute())}.\n")
     print_warehouse(warehouse)
-    print_line(f"\nWatch it: headrace warehouse show {warehouse.slug}")
-    print_line(f"What was collected before, as far as the log reaches: headrace warehouse backfill {warehouse.slug}")
+    print_line("\nEverything that the log still has is loaded into it, then whatever comes.")
+    print_line(f"Watch it: headrace warehouse show {warehouse.slug}")
 
 
 @commands.command("list")
@@ -125,7 +125,7 @@ def show(slug: Slug, *, data: Data = None, config: ConfigFile = None, as_json: J
     if as_json:
         print_json({**described(warehouse), "detail": msgspec.to_builtins(detail), "problem": problem})
         return
-    print_warehouse(warehouse)
+    print_warehouse(warehouse, detail)
     if detail is not None:
         warehouse_shown.print_detail(detail)
     if problem is not None:

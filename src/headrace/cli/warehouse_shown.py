@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -45,22 +46,26 @@ def state(warehouse: Warehouse) -> str:
     return "paused" if warehouse.paused else "active"
 
 
-def print_warehouse(warehouse: Warehouse) -> None:
+def print_warehouse(warehouse: Warehouse, detail: WarehouseDetail | None = None) -> None:
     from headrace.warehouses import base  # noqa: PLC0415 - --help needs no catalogue
 
     kind = base.kinds().get(warehouse.kind)
-    print_fields(
-        {
-            "slug": warehouse.slug,
-            "nickname": warehouse.nickname,
-            "kind": warehouse.kind if kind else f"{warehouse.kind} (not installed here; nothing is loaded)",
-            "state": state(warehouse),
-            "exactly once": kind.guarantee if kind else "-",
-            "added": f"{warehouse.created_at:%Y-%m-%d %H:%M:%S}Z",
-            **_settings_in_force(warehouse),
-            **{f"selection of {source}": of_source for source, of_source in warehouse.selection.items()},
-        }
-    )
+    fields: dict[str, object] = {
+        "slug": warehouse.slug,
+        "nickname": warehouse.nickname,
+        "kind": warehouse.kind if kind else f"{warehouse.kind} (not installed here; nothing is loaded)",
+        "state": state(warehouse),
+    }
+    if detail is not None and detail.status.warehouse is not None:
+        of_loader = detail.status.warehouse.state
+        fields |= {"loading": _LOADING.get(of_loader, of_loader), "lag": f"{detail.status.lag_seconds:.1f} s"}
+    fields |= {
+        "exactly once": kind.guarantee if kind else "-",
+        "added": f"{warehouse.created_at:%Y-%m-%d %H:%M:%S}Z",
+        **{name: "-" if value in ("", None) else value for name, value in _settings_in_force(warehouse).items()},
+        **{f"selection of {source}": json.dumps(of_source) for source, of_source in warehouse.selection.items()},
+    }
+    print_fields(fields)
 
 
 def _settings_in_force(warehouse: Warehouse) -> dict[str, Any]:
@@ -83,11 +88,8 @@ def print_findings(found: Sequence[Finding], write: Callable[[str], None]) -> No
 
 def print_detail(detail: WarehouseDetail) -> None:
     status = detail.status
-    of_loader = status.warehouse
-    if of_loader is not None:
-        print_fields({"loading": _LOADING.get(of_loader.state, of_loader.state), "lag": f"{status.lag_seconds:.1f} s"})
-        if of_loader.error:
-            print_line(f"\nloading stands still: {plain(of_loader.error)}")
+    if status.warehouse is not None and status.warehouse.error:
+        print_line(f"\nloading stands still: {plain(status.warehouse.error)}")
     print_line()
     print_table(
         ("PARTITION", "POSITION", "END OF LOG", "WAITING"),
@@ -124,7 +126,8 @@ def _print_misfits(detail: WarehouseDetail) -> None:
         ((f"{m.schema}.{m.table}.{m.column}", f"{m.values:,}", m.reason) for m in detail.misfits),
         "",
     )
-    print_line("Give a column the type that fits: headrace warehouse retype SCHEMA.TABLE.COLUMN TYPE")
+    of_this = f" --warehouse {state.slug}" if state else ""
+    print_line(f"Give a column the type that fits: headrace warehouse retype SCHEMA.TABLE.COLUMN TYPE{of_this}")
 
 
 def _moment(load: LoadShown) -> str:
