@@ -18,7 +18,8 @@ from headrace.loader.parts import SharedParts
 from headrace.loader.selection import Selection, parse_all
 from headrace.log.base import LogReader
 from headrace.warehouses import base
-from headrace.warehouses.base import Account, Place, Warehouse
+from headrace.warehouses.base import Account, Embedded, Place, Warehouse
+from headrace.warehouses.duckdb import DuckDBKind
 from headrace.workspace import records
 from headrace.workspace.records import Source
 
@@ -86,11 +87,11 @@ class Loading:
         if self._thread.is_alive():
             logger.warning("warehouse %s: does not answer; it is left as it is", self.slug)
 
-    def submit(self, job: Callable[[], None]) -> None:
-        """Raises WarehouseUnavailableError while the warehouse is not open."""
+    def submit(self, job: Callable[[], None], *, changes: bool) -> None:
+        """See `Loader.submit`. Raises WarehouseUnavailableError while the warehouse is not open."""
         self.opened()
         if self.loader is not None:
-            self.loader.submit(job)
+            self.loader.submit(job, changes=changes)
 
     def opened(self) -> Warehouse:
         """Raises WarehouseUnavailableError that says why it is not."""
@@ -216,6 +217,8 @@ class Loading:
             warehouse.checkpoint()
         except RetryableError as error:
             logger.warning("warehouse %s: no checkpoint at the start: %s", self.slug, error)
+        snapshots = threading.Thread(target=self._snapshots, name=f"snapshot-{self.slug}", daemon=True)
+        snapshots.start()
         while not self._stop.is_set():
             self._halt.clear()
             if self._stop.is_set():
@@ -225,6 +228,22 @@ class Loading:
                 self._halt.wait(0.2)
             else:
                 loader.run(self._halt)
+
+    def _snapshots(self) -> None:
+        """Make the snapshot for other programs anew, as often as the settings say."""
+        kind, warehouse = self.kind, self.warehouse
+        if not isinstance(kind, DuckDBKind) or not isinstance(warehouse, Embedded) or not kind.snapshot_seconds:
+            return
+
+        def snapshot() -> None:
+            try:
+                warehouse.snapshot(kind.snapshot_file)
+            except HeadraceError as error:
+                logger.warning("warehouse %s: no snapshot now: %s", self.slug, error)
+
+        while not self._stop.wait(kind.snapshot_seconds):
+            if self.loader is not None:
+                self.loader.submit(snapshot, changes=False)
 
     def _drain(self) -> None:
         loader, warehouse = self.loader, self.warehouse

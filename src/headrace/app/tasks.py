@@ -103,6 +103,9 @@ _JOBS: Final[Mapping[str, tuple[type[msgspec.Struct], Callable[[Any, Surrounding
     "export": (ExportArguments, export),
 }
 
+_READING: Final = frozenset(("snapshot", "export"))
+"""The jobs that change no table."""
+
 
 def work(job: str, arguments: Mapping[str, Any], place: Surroundings) -> Work:
     """Raises ConfigError for a job that there is not, and for arguments that it does not take."""
@@ -114,4 +117,4 @@ def work(job: str, arguments: Mapping[str, Any], place: Surroundings) -> Work:
         checked = msgspec.convert(dict(arguments), takes)
     except msgspec.ValidationError as error:
         raise ConfigError(f"job: {job}: {error}") from None
-    return Work(job, lambda on_progress: run(checked, place, on_progress))
+    return Work(job, lambda on_progress: run(checked, place, on_progress), job not in _READING)

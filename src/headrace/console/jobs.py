@@ -6,7 +6,7 @@ import itertools
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -37,10 +37,17 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Work(NamedTuple):
-    """A job's name, and what does it; that returns the job's result and may raise HeadraceError."""
+    """A job's name, and what does it; that returns the job's result and may raise HeadraceError. `changes`: it changes tables."""
 
     job: str
     run: Callable[[OnProgress], dict[str, Any]]
+    changes: bool
+
+
+class Submit(Protocol):
+    """`Loader.submit`, or what leads to it."""
+
+    def __call__(self, job: Callable[[], None], *, changes: bool) -> None: ...
 
 
 class Jobs:
@@ -51,7 +58,7 @@ class Jobs:
         self._numbers = itertools.count(1)
         self._job_by_id: dict[int, Job] = {}
 
-    def submit(self, warehouse: str, work: Work, submit: Callable[[Callable[[], None]], None]) -> Job:
+    def submit(self, warehouse: str, work: Work, submit: Submit) -> Job:
         """Have `submit` (see `Loader.submit`) run it. Raises ConfigError while another job waits or runs on that warehouse."""
         with self._turn:
             for other in self._job_by_id.values():
@@ -63,7 +70,7 @@ class Jobs:
             self._job_by_id[job.id] = job
             while len(self._job_by_id) > KEPT:
                 del self._job_by_id[next(iter(self._job_by_id))]
-        submit(lambda: self._run(job.id, work))
+        submit(lambda: self._run(job.id, work), changes=work.changes)
         return job
 
     def job(self, id_: int) -> Job:

@@ -108,12 +108,12 @@ class Loader:
         self._failures: deque[Failure] = deque(maxlen=FAILURES)
         self.reading = threading.Lock()
         """Held while a load is being made: whoever removes what was read of the log holds it meanwhile."""
-        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[Callable[[], None], bool]] = queue.SimpleQueue()
 
-    def submit(self, job: Callable[[], None]) -> None:
-        """Have the job run on the loader's thread between two loads. It must not raise. Afterwards what is known of the
-        warehouse is read again. May be called from any thread."""
-        self._jobs.put(job)
+    def submit(self, job: Callable[[], None], *, changes: bool = True) -> None:
+        """Have the job run on the loader's thread between two loads. It must not raise. After one that changes the tables what
+        is known of the warehouse is read again. May be called from any thread."""
+        self._jobs.put((job, changes))
 
     def unwidenable(self) -> Mapping[tuple[TableName, str], str]:
         """The columns that the warehouse holds to integer, and why. May be asked from any thread."""
@@ -165,7 +165,10 @@ class Loader:
     def run_jobs(self) -> None:
         """Run what was submitted, unless a load hangs between being made and being in the warehouse."""
         while self._prepared is None and not self._jobs.empty():
-            self._jobs.get()()
+            job, changes = self._jobs.get()
+            job()
+            if not changes:
+                continue
             for partition in self._partitions:
                 partition.again()
             self._tables = self._duplicates = None

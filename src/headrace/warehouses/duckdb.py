@@ -52,6 +52,10 @@ class DuckDBKind(WarehouseKind):
         settings = cast("DuckDBSettings", self.settings)
         return self.place.folder / (settings.snapshot_path or self.file.with_suffix(".snapshot.duckdb"))
 
+    @property
+    def snapshot_seconds(self) -> float:
+        return cast("DuckDBSettings", self.settings).snapshot_seconds
+
     def open(self) -> Warehouse:
         from headrace.warehouses._duckdb import DuckDB  # noqa: PLC0415 - heavy
 
