@@ -11,6 +11,7 @@ from headrace import config
 from headrace.cli import app
 from headrace.collector import accept, routes
 from headrace.sources import base
+from headrace.warehouses import base as warehouses
 
 ROOT = Path(__file__).parents[2]
 TRACKING = (ROOT / "docs/tracking-api.md").read_text()
@@ -48,6 +49,48 @@ def test_every_command_stands_in_the_readme() -> None:
     names |= {group.name for group in app.registered_groups if group.name}
     assert {"serve", "status", "source"} <= names
     assert set() == {name for name in names if f"`headrace {name}" not in readme}
+
+
+def test_every_command_about_warehouses_is_documented() -> None:
+    text = (ROOT / "docs/warehouses.md").read_text()
+    (group,) = [group.typer_instance for group in app.registered_groups if group.name == "warehouse"]
+    assert group is not None
+    names = {command.name or command.callback.__name__ for command in group.registered_commands if command.callback}
+    assert {"add", "retype", "export"} <= names
+    assert set() == {name for name in names if f"headrace warehouse {name}" not in text}
+
+
+def documentation_of(slug: str) -> str:
+    file = ROOT / f"docs/warehouses/{slug}.md"
+    assert file.exists(), f"each kind of warehouse has its page: {file.relative_to(ROOT)} is missing"
+    return file.read_text()
+
+
+def settings_missing_in(text: str, kind: type[warehouses.WarehouseKind]) -> set[str]:
+    return {setting.name for setting in warehouses.declared_settings(kind) if f"`{setting.name}`" not in text}
+
+
+@pytest.mark.parametrize("slug", warehouses.kinds())
+def test_every_kind_of_warehouse_has_its_page_with_every_setting(slug: str) -> None:
+    assert set() == settings_missing_in(documentation_of(slug), warehouses.kind(slug))
+    assert f"(warehouses/{slug}.md)" in (ROOT / "docs/warehouses.md").read_text()
+
+
+@pytest.mark.parametrize("slug", warehouses.kinds())
+def test_a_setting_that_a_page_does_not_name_is_missed(slug: str) -> None:
+    """The control of the test above."""
+    kind = warehouses.kind(slug)
+    names = [setting.name for setting in warehouses.declared_settings(kind)]
+    assert set(names[:1]) == settings_missing_in(" ".join(f"`{name}`" for name in names[1:]), kind)
+
+
+def test_every_setting_of_a_warehouse_has_a_description() -> None:
+    assert [] == [
+        (slug, setting.name)
+        for slug, kind in warehouses.kinds().items()
+        for setting in warehouses.declared_settings(kind)
+        if not setting.description
+    ]
 
 
 @pytest.mark.parametrize(
