@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import adbc_driver_manager
-import adbc_driver_postgresql.dbapi
+import adbc_driver_postgresql.dbapi  # type: ignore[import-untyped]  # it ships no types
 import psutil
 
 from conftest import missing
 
 ADMIN: Final = "admin"
-ADMIN_PASSWORD: Final = "admin secret %/@"  # noqa: S105 -- the tests' own; with characters that a URL must escape
-PASSWORD: Final = "loader-secret"  # noqa: S105
+ADMIN_PASSWORD: Final = "admin secret %/@"
+PASSWORD: Final = "loader-secret"
 ROLE: Final = "headrace"
 LEAST_VERSION: Final = 15
 START_SECONDS: Final = 60.0

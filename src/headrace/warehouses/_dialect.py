@@ -105,6 +105,10 @@ class Dialect:
         given = self.values(list(columns), [[self.literal(value) for value in row] for row in rows])
         return self.typed(given, columns)
 
+    def written(self, columns: Columns, rows: pa.Table) -> Relation:
+        """The rows of an Arrow table, at least one, in the statement itself; `columns` are its columns in their order."""
+        return self.inline(columns, zip(*(column.to_pylist() for column in rows.columns), strict=True))
+
     def typed(self, source: str, columns: Columns) -> Relation:
         """`source` with explicit casts: a staged column has the type of its Arrow column, an inline one is text."""
         casts = ", ".join(
@@ -179,17 +183,15 @@ class Dialect:
 
     def widen(self, name: TableName, column: str) -> list[str]:
         """From integer to float, values kept."""
-        return [
-            f"ALTER TABLE {self.qualified(name)} ALTER COLUMN {self.quoted(column)} "
-            f"SET DATA TYPE {self.types[ColumnType.FLOAT]}"
-        ]
+        return [self.alter(name, column, f"SET DATA TYPE {self.types[ColumnType.FLOAT]}")]
 
     def empty_as(self, name: TableName, column: str, type_: ColumnType) -> list[str]:
         """The column gets the type and loses its values."""
-        return [
-            f"ALTER TABLE {self.qualified(name)} ALTER COLUMN {self.quoted(column)} "
-            f"SET DATA TYPE {self.types[type_]} USING NULL"
-        ]
+        to = self.types[type_]
+        return [self.alter(name, column, f"SET DATA TYPE {to} USING NULL::{to}")]
+
+    def alter(self, name: TableName, column: str, change: str) -> str:
+        return f"ALTER TABLE {self.qualified(name)} ALTER COLUMN {self.quoted(column)} {change}"
 
     def put_in_place(self, old: TableName, new: TableName, *, is_there: bool) -> list[str]:
         """`new`, which has every row already, becomes `old` (of the same schema). `is_there`: there is an `old` to go."""

@@ -5,20 +5,21 @@ go by binary COPY into a temporary table with columns of exactly their types, ma
 of other types corrupts values silently); the tables' own types are reached by the casts of the INSERT.
 """
 
+# ruff: noqa: S608 -- identifiers go through `quoted`, values through `text`
+
 from __future__ import annotations
 
 import itertools
 import logging
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import adbc_driver_manager
 import adbc_driver_postgresql.dbapi  # type: ignore[import-untyped]  # it ships no types
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from headrace.errors import QueryError, WarehouseUnavailableError
 from headrace.warehouses import _postgresql_errors, _postgresql_select
@@ -137,7 +138,7 @@ class PostgreSQLSession:
         """End other sessions of this role on the server, and wait until they are gone."""
         listed = ", ".join(map(self.dialect.text, marks))
         found = self.fetch(
-            f"SELECT pg_terminate_backend(pid, {END_SECONDS * 1000}) FROM pg_stat_activity "  # noqa: S608 -- marks are our own
+            f"SELECT pg_terminate_backend(pid, {END_SECONDS * 1000}) FROM pg_stat_activity "
             f"WHERE application_name IN ({listed}) AND usename = current_user AND pid <> pg_backend_pid()"
         )
         if not all(found.column(0).to_pylist()):

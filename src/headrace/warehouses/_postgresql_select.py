@@ -21,11 +21,10 @@ ALLOWED: Final = "a query is one SELECT over the warehouse's tables"
 VOLATILE: Final = "SELECT DISTINCT proname::text FROM pg_proc WHERE provolatile = 'v' AND prokind IN ('f', 'p')"
 HARMLESS: Final = frozenset(
     (
-        *("random", "gen_random_uuid", "clock_timestamp", "timeofday", "setseed"),
+        *("random", "gen_random_uuid", "clock_timestamp", "timeofday"),
         *("pg_relation_size", "pg_total_relation_size", "pg_table_size", "pg_indexes_size", "pg_database_size"),
-        *("pg_column_size", "pg_size_pretty", "pg_relation_filepath"),
     )
-) - {"setseed", "pg_relation_filepath"}
+)
 """Volatile only because their answer changes."""
 _BEGINS: Final = frozenset(("select", "with", "values", "table"))
 _TOKEN: Final = re.compile(
@@ -76,23 +75,28 @@ def tokens(sql: str) -> Iterator[tuple[str, str]]:
         kind, text, place = match.lastgroup, match.group(), match.end()
         if kind == "comment":
             place = _after_comment(sql, place)
-        elif kind == "escaped":
-            raise QueryError('names and texts written as U&"..." are refused: write the characters themselves')
         elif kind == "dollar":
-            end = sql.find(text, place)
-            if end < 0:
-                raise QueryError(f"the text after {text} has no end", "query_wrong")
-            place = end + len(text)
+            place = _after_text(sql, text, place)
             yield "text", ""
-        elif kind == "word":
-            # ASCII alone, as the server does for names of functions that come with it.
-            yield kind, text.lower()
-        elif kind == "quoted":
-            yield kind, text[1:-1].replace('""', '"')
-        elif kind == "other" and text in "'\"":
-            raise QueryError(f"a quote {text} has no end", "query_wrong")
         elif kind != "blank":
-            yield kind, text
+            yield kind, _plain(kind, text)
+
+
+def _plain(kind: str, text: str) -> str:
+    if kind == "escaped":
+        raise QueryError('names and texts written as U&"..." are refused: write the characters themselves')
+    if kind == "other" and text in "'\"":
+        raise QueryError(f"a quote {text} has no end", "query_wrong")
+    if kind == "quoted":
+        return text[1:-1].replace('""', '"')
+    return text.lower() if kind == "word" else text
+
+
+def _after_text(sql: str, quote: str, place: int) -> int:
+    end = sql.find(quote, place)
+    if end < 0:
+        raise QueryError(f"the text after {quote} has no end", "query_wrong")
+    return end + len(quote)
 
 
 def _after_comment(sql: str, place: int) -> int:

@@ -190,12 +190,10 @@ def recompute(dialect: Dialect, upsert_: Upsert) -> list[str]:
     latest = dialect.latest(upsert_, history, upsert_.columns, f"{key} IS NOT NULL")
     loaded = f"SELECT {key} AS {q(KEY)}, max({q('loaded_at')}) AS {q('loaded_at')} FROM {history} WHERE {key} IS NOT NULL GROUP BY {key}"
     columns = ("received_at", *upsert_.columns)
-    return [
-        f"DELETE FROM {table} WHERE true",
-        f"INSERT INTO {table} ({dialect.names(('id', 'loaded_at', *columns))}) SELECT "
-        f"latest.{q(KEY)}, loaded.{q('loaded_at')}, {dialect.names(columns, 'latest')} "
-        f"FROM ({latest}) AS latest JOIN ({loaded}) AS loaded ON loaded.{q(KEY)} = latest.{q(KEY)}",
-    ]
+    insert_ = f"INSERT INTO {table} ({dialect.names(('id', 'loaded_at', *columns))})"
+    select = f"SELECT latest.{q(KEY)}, loaded.{q('loaded_at')}, {dialect.names(columns, 'latest')}"
+    joined = f"({latest}) AS latest JOIN ({loaded}) AS loaded ON loaded.{q(KEY)} = latest.{q(KEY)}"
+    return [f"DELETE FROM {table} WHERE true", f"{insert_} {select} FROM {joined}"]
 
 
 def latest_column(dialect: Dialect, upsert_: Upsert, column: str) -> list[str]:

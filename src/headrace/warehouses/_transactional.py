@@ -150,11 +150,13 @@ class TransactionalWarehouse:
         """The ids as they are looked for; many of them are staged, which takes a transaction."""
         if len(ids) <= self._dialect.few_ids:
             yield ids
-        elif len(ids) <= self._dialect.inline_cells:
-            yield self._dialect.inline(_ID, [(id_,) for id_ in ids])
+            return
+        wanted = pa.table({"id": pa.array(ids, pa.string())})
+        if len(ids) <= self._dialect.inline_cells:
+            yield self._dialect.written(_ID, wanted)
         else:
             with self._transaction(session):
-                yield self._relation(session, pa.table({"id": pa.array(ids, pa.string())}), _ID)
+                yield self._relation(session, wanted, _ID)
 
     def integers_within(self, table: TableName, column: str, bound: int) -> bool:
         with self._sessions.loading() as session:
@@ -245,7 +247,7 @@ class TransactionalWarehouse:
             )
         typed = {column: type_ for column, type_ in columns.items() if type_ is not None}
         if rows.num_rows * rows.num_columns <= self._dialect.inline_cells:
-            return self._dialect.inline(typed, zip(*(column.to_pylist() for column in rows.columns), strict=True))
+            return self._dialect.written(typed, rows)
         return self._dialect.typed(session.stage(rows), typed)
 
     def _decide(self, load: Load, unclear: bool, error: Exception) -> None:  # noqa: FBT001 -- a fact, private
