@@ -13,6 +13,7 @@ import msgspec
 from headrace.errors import RejectedEventError
 from headrace.event import Event, LogEntry, RejectedEvent
 from headrace.loader import rejected, values
+from headrace.loader.blocks import Block
 from headrace.loader.columns import Fit
 from headrace.loader.growing import Growing, arrow_table
 from headrace.loader.partition import Failure
@@ -95,11 +96,13 @@ class Batch:
         selections: Mapping[str, Selection] | None = None,
         only: Collection[str] | None = None,
         fit: Fit = values.fitted,
+        block: Callable[[Sequence[Row]], Block] = Block,
     ) -> None:
         """`selections` says by source what is stored; everything of the others. `only` names the tables that get their rows;
         None: all. Raises ConfigError when a filter is wrong."""
         self._only = only
         self._fit = fit
+        self._block = block
         self._selectors = {slug: selector(selection) for slug, selection in (selections or {}).items()}
         self._tables = tables
         self._duplicates = duplicates
@@ -272,6 +275,7 @@ class Batch:
                 self._warehouse.integers_within,
                 None if chosen is None or chosen.keeps_all_columns else partial(chosen.keeps_column, name.table),
                 self._fit,
+                self._block,
             )
         return growing
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import partial
-from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import pyarrow as pa
 
 from headrace.loader import columns, values
+from headrace.loader.blocks import Block, Column
+from headrace.loader.columns import Typed
 from headrace.loader.paths import Path
 from headrace.loader.rows import Row
 from headrace.loader.standard import EXTRA, LOADED_AT, standard_columns
 from headrace.loader.tables import Table
 from headrace.warehouses.base import Columns, ColumnType, TableName
 
-SPARSE: Final = 4
-"""Rows that have less than one in so many of their columns are turned into columns value by value."""
 WAITING: Final = 256
 """A table's rows wait in a load until they are so many: typing a few rows costs as much as typing many."""
 
@@ -47,8 +45,10 @@ class Growing:
         integers_within: IntegersWithin,
         keeps_column: Callable[[str], bool] | None = None,
         fit: columns.Fit = values.fitted,
+        block: Callable[[Sequence[Row]], Block] = Block,
     ) -> None:
-        """`keeps_column` says of a property's column whether the warehouse wants it; None: all of them."""
+        """`block` gives the rows' block, perhaps one that another loader has worked on.
+        `keeps_column` says of a property's column whether the warehouse wants it; None: all of them."""
         self.table = table
         self.rows = 0
         self.cells = 0
@@ -58,6 +58,7 @@ class Growing:
         self._integers_within = integers_within
         self._keeps_column = keeps_column
         self._fit = fit
+        self._block = block
         self._standard = standard_columns(table.name.table)
         self._parts: list[tuple[int, dict[str, Any]]] = []
 
@@ -73,36 +74,43 @@ class Growing:
         part, self.waiting = self.waiting, []
         if not part:
             return
+        block = self._block(part)
         arrays: dict[str, Any] = {}
-        for column, of_column in zip(self._standard, zip(*(row.standard for row in part), strict=True), strict=True):
-            arrays[column] = self._typed(column, of_column, part)
+        for name, column in zip(self._standard, block.standard, strict=True):
+            arrays[name] = self._typed(name, column, block)
         overflowing = set()
-        for path, of_path in _transposed([row.leaves for row in part]):
+        for column in block.leaves:
+            path = cast("Path", column[0])
             if self._keeps_column is not None and not self._keeps_column(self.table.asked(path)):
                 continue  # before it gets a name, so that no column appears for it
             named = self.table.column(path)
             if named is None:
                 overflowing.add(path)
             else:
-                arrays[named] = self._typed(named, of_path(), part)
-        if overflowing or any(row.extra for row in part):
-            arrays[EXTRA] = self._typed(EXTRA, [_extra(row, overflowing) for row in part], part)
+                arrays[named] = self._typed(named, column, block)
+        if overflowing or block.has_extra:
+            extra = Block(part)  # what overflows is this table's own matter
+            arrays[EXTRA] = self._typed(EXTRA, (-1, lambda: [_extra(row, overflowing) for row in part]), extra)
         self._parts.append((len(part), arrays))
         self.cells += len(part) * len(arrays)
 
-    def _typed(self, column: str, of_column: Sequence[Any], part: Sequence[Row]) -> Any:
+    def _typed(self, name: str, column: Column, block: Block) -> Any:
         types = self.table.types
-        known = ColumnType.JSON if column == EXTRA else types.get(column)
-        result = columns.typed(of_column, known, lambda: self._may_widen(column), self._fit)
-        types[column] = result.type
+        known = ColumnType.JSON if name == EXTRA else types.get(name)
+        result = block.typed(column, known, lambda: self._may_widen(name), self._fit)
+        types[name] = result.type
+        if result.misfits:
+            self._discard(name, column[1](), result, block.rows)
+        return result.array
+
+    def _discard(self, name: str, of_column: Sequence[Any], result: Typed, part: Sequence[Row]) -> None:
         for place in result.misfits:
             value = of_column[place]
             standard = dict(zip(self._standard, part[place].standard, strict=True))
-            reason = columns.misfit_reason(value, result.type, self.table.unwidenable.get(column, ""))
+            reason = columns.misfit_reason(value, result.type, self.table.unwidenable.get(name, ""))
             self.discards.append(
-                Discard(*self.table.name, standard["id"], column, values.sent(value), reason, standard["received_at"])
+                Discard(*self.table.name, standard["id"], name, values.sent(value), reason, standard["received_at"])
             )
-        return result.array
 
     def _may_widen(self, column: str) -> bool:
         """Whether all integers of the column, in the warehouse and in this load, are exact in a double."""
@@ -140,37 +148,6 @@ class Growing:
         table = {name: self.column(name) for name in self.columns()}
         table[LOADED_AT] = pa.repeat(pa.scalar(loaded_at, columns.ARROW_TYPES[ColumnType.TIMESTAMP]), self.rows)
         return pa.table(table)
-
-
-def _transposed(of_rows: Sequence[Mapping[Path, Any]]) -> Iterator[tuple[Path, Callable[[], Sequence[Any]]]]:
-    """For each path, in the order of first sight, what gives its value of each row, None where there is none."""
-    paths: dict[Path, Any] = {}
-    for leaves in of_rows:
-        paths.update(leaves)
-    if len(paths) * len(of_rows) > SPARSE * sum(map(len, of_rows)):
-        column_by_path: dict[Path, dict[int, Any]] = {path: {} for path in paths}
-        for place, leaves in enumerate(of_rows):
-            for path, value in leaves.items():
-                column_by_path[path][place] = value
-        for path, values_by_place in column_by_path.items():
-            yield path, partial(_spread, values_by_place, len(of_rows))
-    else:
-        for path in paths:
-            yield path, partial(_values, of_rows, path)
-
-
-def _spread(values_by_place: Mapping[int, Any], length: int) -> Sequence[Any]:
-    spread: list[Any] = [None] * length
-    for place, value in values_by_place.items():
-        spread[place] = value
-    return spread
-
-
-def _values(of_rows: Sequence[Mapping[Path, Any]], path: Path) -> Sequence[Any]:
-    try:
-        return list(map(itemgetter(path), of_rows))
-    except KeyError:
-        return [leaves.get(path) for leaves in of_rows]
 
 
 def _extra(row: Row, overflowing: set[Path]) -> str | None:

@@ -282,7 +282,15 @@ class Loader:
         unfinished = partition.unfinished = self._warehouse.unfinished(self._consumer, partition.number)
         tables, duplicates = self._known()
         loaded_at = unfinished.loaded_at if unfinished else self._next_loaded_at()
-        batch = Batch(tables, duplicates, self._warehouse, self._sources, loaded_at, self._selections())
+        batch = Batch(
+            tables,
+            duplicates,
+            self._warehouse,
+            self._sources,
+            loaded_at,
+            self._selections(),
+            block=self._shared.block,
+        )
         size_bytes = 0
         is_last = False
         while not is_last and partition.has_room:

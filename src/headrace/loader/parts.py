@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from headrace.errors import RejectedEventError
 from headrace.event import Event, LogEntry
+from headrace.loader.blocks import Block, SharedBlocks
 from headrace.loader.rows import Row, rows
 from headrace.log.base import Gap, LogReader
 
@@ -93,6 +94,7 @@ class SharedParts:
         self._size_bytes = 0
         self._kept: dict[tuple[int, int, int], tuple[Part, int]] = {}
         """By partition, offset and entries wanted, oldest first: the part, and how many loaders have it still to come."""
+        self._blocks = SharedBlocks()
         self._front: dict[int, int] = {}
         """By partition, up to where anybody has read: the one who reads on from there keeps what it reads."""
 
@@ -103,6 +105,10 @@ class SharedParts:
     def leave(self) -> None:
         with self._turn:
             self._loaders -= 1
+
+    def block(self, of_table: Sequence[Row]) -> Block:
+        """These rows of one table as a block, perhaps one that another loader has worked on."""
+        return self._blocks.of(of_table, self._loaders)
 
     def part(self, reader: LogReader, offset: int, wanted: int) -> Part:
         """Up to `wanted` entries from `offset` on. Raises PositionError when that is beyond the log's end."""
