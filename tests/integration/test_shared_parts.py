@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from headrace.config import LoaderConfig, WarehouseConfig
-from headrace.loader import parts
 from headrace.loader.loader import Loader
 from headrace.loader.parts import SharedParts, read_up_to
-from headrace.loader.rows import Row
+from headrace.loader.rows import Row, rows
 from headrace.warehouses._duckdb import DuckDB
 from list_log import ListLog
 from loader_house import NOW
@@ -82,13 +81,13 @@ def events(first: int, count: int, **properties: Any) -> list[Any]:
 def worked_out(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The ids of the events whose rows were worked out."""
     ids: list[str] = []
-    real = parts.rows
+    real = rows
 
     def noting(event: Any) -> Sequence[Row]:
         ids.append(event.message_id)
         return real(event)
 
-    monkeypatch.setattr(parts, "rows", noting)
+    monkeypatch.setattr("headrace.loader.parts.rows", noting)
     return ids
 
 
@@ -147,6 +146,6 @@ def test_reading_up_to_an_offset_never_goes_beyond_it(end: int) -> None:
     at, ids = 0, []
     while at < end:
         part = read_up_to(log, at, end)
-        ids += [entry.message_id for entry in part.entries]  # type: ignore[union-attr]
+        ids += [entry.message_id for entry in part.entries]
         at = part.next
     assert ([f"m{number}" for number in range(end)], end) == (ids, at)
