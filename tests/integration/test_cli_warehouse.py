@@ -240,6 +240,11 @@ def test_a_file_that_is_no_text_or_too_long_is_refused_without_its_content(wareh
         assert "geheim" not in answer.err
 
 
+def test_help_says_what_is_meant_where_nothing_is_given(run: Run) -> None:
+    for command, expected in (("add", "from the nickname"), ("retype", "the only one, or the one called warehouse")):
+        assert f"[default: {expected}]" in " ".join(run("warehouse", command, "--help").out.replace("│", " ").split())
+
+
 # list, set, rename, pause, resume, remove
 
 

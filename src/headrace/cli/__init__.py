@@ -38,7 +38,12 @@ def _root(
 def application() -> typer.Typer:
     """All commands."""
     commands = typer.Typer(
-        name="headrace", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, callback=_root
+        name="headrace",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        callback=_root,
+        rich_markup_mode="markdown",  # as rich's own markup, [default: ...] in a help text would vanish
     )
     for module in COMMANDS:
         module.register(commands)

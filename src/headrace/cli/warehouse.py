@@ -34,10 +34,6 @@ def register(app: typer.Typer) -> None:
     app.add_typer(commands, name="warehouse")
 
 
-warehouse_select.register(commands)
-warehouse_jobs.register(commands)
-
-
 @commands.command()
 def add(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="The engine, as `headrace catalog` names it.")],
@@ -267,3 +263,7 @@ def _findings(chosen: Config, kind: str, slug: str, settings: dict[str, object])
     except HeadraceError:
         return found
     return [*found[:-1], found[-1]._replace(ok=True, text="the running server has it open, and it answers", remedy="")]
+
+
+warehouse_select.register(commands)
+warehouse_jobs.register(commands)

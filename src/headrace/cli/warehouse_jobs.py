@@ -33,7 +33,7 @@ def backfill(
     config: ConfigFile = None,
     as_json: Json = False,
 ) -> None:
-    """Load what the log still has from before: into a new warehouse, or after a wider selection. What is there stays once."""
+    """Load what was collected before and is not there, for example after a wider selection. What is there already stays once."""
     chosen = options.settings(data, config)
     _run(chosen, slug, "backfill", {"source": source, "schema": schema}, as_json=as_json)
 
@@ -66,7 +66,7 @@ def rebuild(
     config: ConfigFile = None,
     as_json: Json = False,
 ) -> None:
-    """Make tables anew from the log beside the present ones, then put them in their place. Rows that the log no longer has are kept."""
+    """Make tables anew from what was collected, beside the present ones, then put them in their place. Rows of which the log has nothing any more are kept."""
     schema, table = _parts(tables, "SCHEMA or SCHEMA.TABLE", 2) if "." in tables else (tables, None)
     arguments = {"schema": schema, "table": table}
     _run(options.settings(data, config), warehouse, "rebuild", arguments, as_json=as_json)

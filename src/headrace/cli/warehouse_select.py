@@ -69,6 +69,6 @@ def select(
     for note in notes:
         print_error(f"note: {note}")
     print_line(
-        f"\nIt holds for what is loaded from now on. What the log still has from before: "
+        f"\nIt holds for what is loaded from now on. For what was left out before: "
         f"headrace warehouse backfill {plain(slug)} --source {plain(source)}"
     )
