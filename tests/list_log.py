@@ -69,22 +69,21 @@ class ListLog:
         if offset > self._next:
             raise PositionError(f"log: offset {offset} is beyond the end, {self._next}")
         if offset < self._first:
-            gap = Gap(offset, self._first, {}, "log_removed", f"offsets {offset} to {self._first - 1} were removed")
-            return Slice((), self._first, (gap,))
+            reason = f"offsets {offset} to {self._first - 1} were removed"
+            return Slice((), self._first, (Gap(offset, self._first, {}, "log_removed", reason),))
+        gap = next((gap for gap in self._gaps if gap.first == offset), None)
+        if gap is not None:
+            return Slice((), gap.next, (gap,))
         entries: list[LogEntry] = []
-        gaps: list[Gap] = []
         size_bytes = 0
-        while offset < self._next and len(entries) < max_entries and size_bytes < max_bytes:
-            found = next((gap for gap in self._gaps if gap.first == offset), None)
-            if found is not None:
-                gaps.append(found)
-                offset = found.next
-                continue
-            if offset in self._entries:
-                entries.append(self._entries[offset])
-                size_bytes += len(encode(entries[-1]))
+        while offset in self._entries and len(entries) < max_entries and size_bytes < max_bytes:
+            entries.append(self._entries[offset])
+            size_bytes += len(encode(entries[-1]))
             offset += 1
-        return Slice(entries, offset, gaps, size_bytes)
+        lost = {gap.first for gap in self._gaps}
+        while not entries and offset < self._next and offset not in self._entries and offset not in lost:
+            offset += 1
+        return Slice(entries, offset, (), size_bytes)
 
     def retain(self, needed: int) -> Sequence[Path]:
         self.retained.append(needed)

@@ -108,6 +108,31 @@ class WarehouseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     query_rows: Annotated[int, _help("Rows of a query's answer at the most.", ge=1)] = 100_000
 
 
+class ArchiveConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Off by default: it keeps personal data and takes room without end, which somebody should have decided."""
+
+    enabled: Annotated[
+        bool,
+        _help(
+            "Keep every event as compressed files, beyond the log's retention, for backfills and rebuilds; docs/archive.md."
+        ),
+    ] = False
+    path: Annotated[str, _help("A folder, or s3://BUCKET/PREFIX. Empty is the folder archive in the data folder.")] = ""
+    endpoint: Annotated[
+        str, _help("Of an S3-compatible storage, for example https://minio.example.com:9000. Empty is Amazon's.")
+    ] = ""
+    region: Annotated[str, _help("Of the bucket. Empty: found out, as Amazon's own tools do.")] = ""
+    access_key: Annotated[str, _help("Empty: the machine's role, or what AWS_ACCESS_KEY_ID and its like say.")] = ""
+    secret_key: Annotated[str, _help("Goes with access_key; better in the environment than in a file.")] = ""
+    interval_seconds: Annotated[
+        float, _help("Events wait in the log at most about this long before they are archived.", gt=0)
+    ] = 3_600.0
+    range_bytes: Annotated[
+        int,
+        _help("So many uncompressed bytes are archived at once at the most, or as soon as they are there.", ge=65_536),
+    ] = 128_000_000
+
+
 class ConsoleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     listen: Annotated[str, _help("HOST:PORT of the worker; answers /health alone for now.")] = "127.0.0.1:8001"
 
@@ -121,6 +146,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     loader: LoaderConfig = LoaderConfig()
     warehouse: WarehouseConfig = WarehouseConfig()
     console: ConsoleConfig = ConsoleConfig()
+    archive: ArchiveConfig = ArchiveConfig()
 
     @property
     def folder(self) -> Path:

@@ -36,13 +36,11 @@ import msgspec
 
 from headrace.errors import ConfigError, LogCorruptError, LogUnavailableError
 from headrace.log import chunk, hourly
-from headrace.log.base import Tally
+from headrace.log.base import UNKNOWN_SOURCE, Tally
 from headrace.log.hourly import Numbered
 
 FORMAT: Final = 2
 """2 keeps the books by hour too. 1 was that of the unreleased 0.1: it is refused, never read wrongly."""
-UNKNOWN_SOURCE: Final = ""
-"""Stands in the books for lost entries whose source nobody knows any more."""
 BEYOND: Final = (1 << 63) - 1
 """An offset past every other."""
 BUSY_SECONDS: Final = 5.0

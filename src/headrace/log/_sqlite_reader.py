@@ -14,8 +14,8 @@ from headrace.config import LogConfig
 from headrace.errors import LogCorruptError, LogUnavailableError, PositionError
 from headrace.event import LogEntry
 from headrace.log import _retention, _segment, chunk, hourly
-from headrace.log._segment import BEYOND, UNKNOWN_SOURCE, Mark, Row, Segment, SegmentHeader
-from headrace.log.base import Bounds, Gap, Hourly, Slice, Tally
+from headrace.log._segment import BEYOND, Mark, Row, Segment, SegmentHeader
+from headrace.log.base import UNKNOWN_SOURCE, Bounds, Gap, Hourly, Slice, Tally
 from headrace.log.hourly import UNKNOWN, Carried, Numbered
 
 logger = logging.getLogger(__name__)

@@ -39,6 +39,10 @@ UNKNOWN_HOUR: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """Stands for hours that nobody knows any more: before `Hourly.since`, or in damaged chunks."""
 
 
+UNKNOWN_SOURCE: Final = ""
+"""Stands in the books for lost entries whose source nobody knows any more."""
+
+
 def hour_of(received_at: datetime) -> datetime:
     """The first moment of its hour; `received_at` is in UTC."""
     return received_at.replace(minute=0, second=0, microsecond=0)
@@ -95,6 +99,8 @@ class Gap(msgspec.Struct, frozen=True):
 class Slice(msgspec.Struct, frozen=True):
     """What one read yields: entries in order, and where the next read goes on.
 
+    Entries have the offsets right before `next`, with none missing between them (`ArchivedReader` with a choice of sources
+    excepted): a slice ends where offsets are missing or were lost, and a read that begins there says so without entries.
     `entries` may be empty while `next` moves on (a gap in the offsets). `gaps` are what was lost on the way.
     `size_bytes` is the entries' uncompressed size."""
 
