@@ -256,7 +256,7 @@ def _findings(chosen: Config, kind: str, slug: str, settings: dict[str, object])
     from headrace.app import checking, folder, reach  # noqa: PLC0415 - --help needs none of it
 
     found = checking.findings(chosen, kind, slug, settings)
-    if found[-1].ok or found[-1].step != "open" or not folder.is_served(chosen.folder):
+    if not found or found[-1].ok or found[-1].step != "open" or not folder.is_served(chosen.folder):
         return found
     try:
         reach.query(chosen, "SELECT 1", warehouse=slug)

@@ -1,1 +1,1 @@
-"""The workspace: sources, schemas and write keys as records in a database."""
+"""The workspace: sources, schemas, write keys and warehouses as records in a database."""
