@@ -33,6 +33,8 @@ from headrace.warehouses.base import (
 
 HISTORY: Final = {latest: history for history, (latest, _) in LATEST.items()}
 """The history table that a latest-state table is made of."""
+BESIDE: Final = "_rebuild"
+"""What the names of a rebuild's own tables begin with; no event's table has such a name."""
 NAMES_LISTED: Final = 20
 DISCARDS: Final = HOUSEKEEPING_TABLES["discards"]
 
@@ -85,7 +87,7 @@ class Retype(msgspec.Struct, frozen=True):
             raise ConfigError(
                 f"retype: {'.'.join(name)}.{self.column} is {was.value} already, and headrace.discards holds none of its values"
             )
-        with _spool(self.type) as spool:
+        with spooled(self.type) as spool:
             outcome = _Conversion(self, name, spool, now()).run(warehouse, waiting)
             latest = _latest(stored, name, self.column)
             discards = outcome.discards
@@ -104,7 +106,7 @@ class _Waiting(NamedTuple):
     loaded_at: datetime
 
 
-class _Spool:
+class Spool:
     """Blocks of (id, received_at, value) in a file of its own, so that a column of any size takes little memory and the
     warehouse is not read while it is written."""
 
@@ -113,11 +115,17 @@ class _Spool:
         self._file = file
         self._schema = pa.schema([("id", text), ("received_at", time), ("value", ARROW_TYPES[kind])])
         self._writer = pa.ipc.new_stream(file, self._schema)
+        self.rows = 0
 
     def add(self, ids: Sequence[str], received_at: Sequence[datetime], of_rows: Sequence[Any]) -> None:
         columns = zip((ids, received_at, of_rows), self._schema.types, strict=True)
         arrays = [pa.array(column, arrow_type) for column, arrow_type in columns]
-        self._writer.write_table(pa.table(arrays, schema=self._schema))
+        self.write(pa.table(arrays, schema=self._schema))
+
+    def write(self, block: Any) -> None:
+        """A block as `Warehouse.column_values` gives it, of the same type."""
+        self._writer.write_table(block.select(self._schema.names).cast(self._schema))
+        self.rows += block.num_rows
 
     def blocks(self) -> Iterator[Any]:
         self._writer.close()
@@ -128,15 +136,15 @@ class _Spool:
 
 
 @contextmanager
-def _spool(kind: ColumnType) -> Iterator[_Spool]:
+def spooled(kind: ColumnType) -> Iterator[Spool]:
     with tempfile.TemporaryFile(prefix="headrace-retype-") as file:
-        yield _Spool(file, kind)
+        yield Spool(file, kind)
 
 
 class _Conversion:
     """The column's values on their way; `discards` is what headrace.discards will hold of the column."""
 
-    def __init__(self, retype: Retype, name: TableName, spool: _Spool, now: datetime) -> None:
+    def __init__(self, retype: Retype, name: TableName, spool: Spool, now: datetime) -> None:
         self._retype = retype
         self._name = name
         self._spool = spool
@@ -264,6 +272,7 @@ def _type_of(stored: Mapping[TableName, Columns], name: TableName, column: str) 
 
 def known_table(stored: Mapping[TableName, Columns], name: TableName, step: str) -> TableName:
     """The table, if it is a source's. Raises ConfigError that says which there are."""
+    stored = {known: columns for known, columns in stored.items() if not known.table.startswith(BESIDE)}
     schemas = sorted({known.schema for known in stored} - {HOUSEKEEPING})
     if name.schema == HOUSEKEEPING:
         raise ConfigError(f"{step}: the tables of the schema headrace are not made from events; name a source's schema")
