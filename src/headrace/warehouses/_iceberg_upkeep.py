@@ -10,7 +10,8 @@ import logging
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -55,9 +56,9 @@ class Upkeep:
         for name in names[first:] + names[:first]:
             if time.monotonic() >= until:
                 break
+            self._last = name
             with border(f"keep up {name.schema}.{name.table}"):
                 did = self._keep_up(name, now, until) or did
-            self._last = name
         return did
 
     def _keep_up(self, name: TableName, now: datetime, until: float) -> bool:
@@ -147,9 +148,14 @@ def expire(table: Table, before: datetime) -> bool:
     kept = [found for found in table.metadata.snapshots if found.snapshot_id not in gone]
     unneeded = _named_alone(table, old, kept)
     table.maintenance.expire_snapshots().by_ids(sorted(gone)).commit()
-    for path in unneeded:
-        table.io.delete(path)
+    _delete(table, unneeded)
     return True
+
+
+def _delete(table: Table, paths: Iterable[str]) -> None:
+    for path in paths:
+        with suppress(FileNotFoundError):  # another program keeps the lake up, too
+            table.io.delete(path)
 
 
 def _named_alone(table: Table, old: Sequence[Snapshot], kept: Sequence[Snapshot]) -> set[str]:
@@ -187,8 +193,7 @@ def sweep(table: Table, before: datetime) -> bool:
                 entry.data_file.file_path for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True)
             }
     orphans = listed - needed
-    for path in sorted(orphans):
-        table.io.delete(path)
+    _delete(table, sorted(orphans))
     if orphans:
         logger.info("lake: %d files of %s that no snapshot names were deleted", len(orphans), ".".join(table.name()))
     return bool(orphans)
