@@ -12,16 +12,18 @@ from typing import Any, Final
 
 from headrace.config import LoaderConfig
 from headrace.console.status import Answer, HeldColumn, State, WarehouseState
-from headrace.errors import HeadraceError, RetryableError, WarehouseUnavailableError
+from headrace.errors import ConfigError, HeadraceError, RetryableError, WarehouseUnavailableError
 from headrace.loader.loader import Loader
 from headrace.loader.parts import SharedParts
 from headrace.loader.selection import Selection, parse_all
 from headrace.log.base import LogReader
 from headrace.warehouses import base
-from headrace.warehouses.base import Account, Embedded, Place, Warehouse
+from headrace.warehouses.base import Account, Embedded, Place, Warehouse, WarehouseKind
 from headrace.warehouses.duckdb import DuckDBKind
 from headrace.workspace import records
 from headrace.workspace.records import Source
+from headrace.workspace.secret_settings import without_secrets
+from headrace.workspace.warehouses import secrets_of
 
 logger = logging.getLogger(__name__)
 
@@ -37,14 +39,14 @@ class Loading:
     def __init__(
         self,
         configured: records.Warehouse,
-        settings: Mapping[str, Any],
+        settings: Mapping[str, Any] | ConfigError,
         place: Place,
         readers: Callable[[], Sequence[LogReader]],
         sources: Callable[[], Mapping[str, Source]],
         config: LoaderConfig,
         shared: SharedParts,
     ) -> None:
-        """`settings` are those in clear; `readers` opens readers of the loader's own, which it closes."""
+        """`settings` are those in clear, or why they cannot be read; `readers` opens readers of the loader's own, which it closes."""
         self.configured = configured
         self._parsed: tuple[Any, Mapping[str, Selection]] = ({}, {})
         self.settings = settings
@@ -57,7 +59,8 @@ class Loading:
         """Set for an end or a pause: ends `Loader.run`."""
         self._drained = threading.Event()
         self._paused = configured.paused
-        self.kind = base.configured(configured.kind, settings, place)
+        self._place = place
+        self._kind: WarehouseKind | None = None
         self.warehouse: Warehouse | None = None
         self.loader: Loader | None = None
         self._error: str | None = None
@@ -68,6 +71,25 @@ class Loading:
     @property
     def slug(self) -> str:
         return self.configured.slug
+
+    @property
+    def kind(self) -> WarehouseKind:
+        """The catalogue's entry with these settings. Raises ConfigError when they cannot be read or are none of its own."""
+        if self._kind is None:
+            if isinstance(self.settings, ConfigError):
+                raise self.settings
+            try:
+                self._kind = base.configured(self.configured.kind, self.settings, self._place)
+            except ValueError as error:
+                raise ConfigError(f"warehouse {self.slug}: its settings do not fit its kind: {error}") from None
+        return self._kind
+
+    def _shown(self, error: BaseException | str) -> str:
+        """What is said of an error: a driver's text may hold what nobody may see."""
+        text = str(error)
+        if isinstance(self.settings, ConfigError):
+            return text
+        return without_secrets(text, secrets_of(self.configured.kind, self.settings))
 
     def start(self) -> None:
         self._thread.start()
@@ -107,7 +129,8 @@ class Loading:
         if self._stopped or self._error:
             return self._stopped or self._error
         progress = self.loader.progress() if self.loader else ()
-        return next((part.error for part in progress if part.error), None)
+        error = next((part.error for part in progress if part.error), None)
+        return None if error is None else self._shown(error)
 
     @property
     def state(self) -> State:
@@ -127,7 +150,7 @@ class Loading:
                 self._last = (now, self.opened().account([source.schema for source in sources]))
             except HeadraceError as error:
                 as_of = self._last[0] if self._last else now
-                unanswered = str(error)
+                unanswered = self._shown(error)
         loader = self.loader
         progress = loader.progress() if loader else ()
         last = max(progress, key=lambda part: part.loaded_at or datetime.min.replace(tzinfo=UTC), default=None)
@@ -166,11 +189,11 @@ class Loading:
             if self._drained.is_set():
                 self._drain()
         except HeadraceError as error:
-            self._stopped = str(error)
-            logger.critical("warehouse %s: loading has stopped: %s", self.slug, error)
+            self._stopped = self._shown(error)
+            logger.critical("warehouse %s: loading has stopped: %s", self.slug, self._stopped)
             self._stop.wait()
         except BaseException as error:
-            self._stopped = f"{type(error).__name__}: {error}"
+            self._stopped = self._shown(f"{type(error).__name__}: {error}")
             logger.exception("warehouse %s: loading has stopped", self.slug)
             self._stop.wait()
         finally:
@@ -188,9 +211,10 @@ class Loading:
             try:
                 warehouse = self.kind.open()
             except (HeadraceError, ValueError, ImportError) as error:
-                if str(error) != self._error:
-                    logger.warning("warehouse %s: cannot be opened, trying again: %s", self.slug, error)
-                self._error = str(error)
+                text = self._shown(error)
+                if text != self._error:
+                    logger.warning("warehouse %s: cannot be opened, trying again: %s", self.slug, text)
+                self._error = text
                 self._stop.wait(wait_seconds)
                 wait_seconds = min(2 * wait_seconds, LONGEST_OPEN_AGAIN_SECONDS)
                 continue
@@ -231,8 +255,9 @@ class Loading:
 
     def _snapshots(self) -> None:
         """Make the snapshot for other programs anew, as often as the settings say."""
-        kind, warehouse = self.kind, self.warehouse
-        if not isinstance(kind, DuckDBKind) or not isinstance(warehouse, Embedded) or not kind.snapshot_seconds:
+        kind: object = self.kind
+        warehouse: object = self.warehouse
+        if not (isinstance(kind, DuckDBKind) and isinstance(warehouse, Embedded) and kind.snapshot_seconds):
             return
 
         def snapshot() -> None:

@@ -133,7 +133,9 @@ class Opened:
 
     def new_readers(self) -> list[LogReader]:
         """A reader of each partition, for the caller to close."""
-        return [self._log.reader(partition) for partition in self._log.partitions()]
+        from headrace.app.archiving import Archive  # noqa: PLC0415 - as above
+
+        return Archive(self._config, self._log, self._log.partitions()).readers()
 
     @contextmanager
     def warehouse(self, slug: str | None) -> Iterator[tuple[WarehouseKind, Warehouse]]:

@@ -100,7 +100,7 @@ class Warehouses:
         with self._turn:
             revision, found = self._workspace.warehouse_snapshot()
             live = {record.slug: record for record in found if record.removed_at is None}
-            settings = {slug: self._workspace.revealed_settings(slug) for slug in live}
+            settings = {slug: self._revealed(slug) for slug in live}
             ended = [
                 loading
                 for slug, loading in self._loading_by_slug.items()
@@ -116,7 +116,16 @@ class Warehouses:
             self._records = list(live.values())
             self._revision = revision
 
-    def _take_up(self, record: records.Warehouse, settings: Mapping[str, Any]) -> None:
+    def _revealed(self, slug: str) -> Mapping[str, Any] | ConfigError:
+        """The settings in clear, or why they cannot be read: that is the trouble of this warehouse alone."""
+        try:
+            return self._workspace.revealed_settings(slug)
+        except ConfigError as error:
+            before = self._loading_by_slug.get(slug)
+            known = before.settings if before is not None else None
+            return known if isinstance(known, ConfigError) and str(known) == str(error) else error
+
+    def _take_up(self, record: records.Warehouse, settings: Mapping[str, Any] | ConfigError) -> None:
         loading = self._loading_by_slug.get(record.slug)
         if loading is None:
             place = Place(record.slug, self._config.folder, self._config.warehouse)

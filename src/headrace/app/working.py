@@ -16,13 +16,13 @@ import uvicorn
 import uvloop
 
 from headrace.app import folder, tasks
+from headrace.app.archiving import Archive
 from headrace.app.warehouses import Warehouses
 from headrace.config import Config
 from headrace.console.api import Health, api, health_and_metrics
 from headrace.console.jobs import Job, Jobs
 from headrace.console.status import Status, status
 from headrace.console.warehouses import WarehouseDetail, detail
-from headrace.log.base import LogReader
 from headrace.log.sqlite import SqliteLog
 from headrace.warehouses.base import QueryResult
 from headrace.workspace.records import Source
@@ -43,18 +43,15 @@ class Worker:
         self._config = config
         self._log = SqliteLog(config.folder / folder.LOG, config.log)
         self._partitions = sorted({*self._log.partitions(), *range(config.collector.processes)})
+        self.archive = Archive(config, self._log, self._partitions)
         self._workspace = Workspace.open(config.folder)
         self._sources: Mapping[str, Source] = {}
         self._revision = -1
         self._sources_turn = threading.Lock()
-        self._status_readers = self.readers()
+        self._status_readers = self.archive.readers()
         self._status_turn = threading.Lock()
-        self.warehouses = Warehouses(config, self._workspace, self.readers, self.sources)
+        self.warehouses = Warehouses(config, self._workspace, self.archive.readers, self.sources, self.archive.stored)
         self.jobs = Jobs()
-
-    def readers(self) -> list[LogReader]:
-        """A reader of each partition, for one thread."""
-        return [self._log.reader(partition) for partition in self._partitions]
 
     def sources(self) -> Mapping[str, Source]:
         """All sources by slug, as they are now: an event in the log may be of a source that was added a moment before."""
@@ -70,7 +67,9 @@ class Worker:
             sources = list(self.sources().values())
             answers = [loading.answer(sources, within_seconds) for loading in self.warehouses.all()]
             meant = self.warehouses.meant()
-            return status(sources, self._status_readers, answers, meant, datetime.now(UTC), running=True)
+            now = datetime.now(UTC)
+            archive = self.archive.status()
+            return status(sources, self._status_readers, answers, meant, now, running=True, archive=archive)
 
     def known_status(self) -> Status:
         return self.status(KNOWN_SECONDS)
@@ -94,7 +93,7 @@ class Worker:
         """Raises NotFoundError, ConfigError and WarehouseUnavailableError."""
         loading = self.warehouses.one(slug)
         place = tasks.Surroundings(
-            loading.configured, loading.opened(), loading.kind, self.readers, self.sources, self._config
+            loading.configured, loading.opened(), loading.kind, self.archive.readers, self.sources, self._config
         )
         return self.jobs.submit(loading.slug, tasks.work(job, arguments, place), loading.submit)
 
@@ -129,8 +128,10 @@ def work(config: Config, descriptor: int) -> None:
         worker.warehouses.notice()
         watching = threading.Thread(target=worker.warehouses.watch, name="warehouses", daemon=True)
         watching.start()
+        worker.archive.start()
         uvloop.run(_serve(worker, config, tcp))
         worker.warehouses.end()
+        worker.archive.end()
         watching.join(1.0)
     finally:
         worker.close()

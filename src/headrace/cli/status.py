@@ -84,6 +84,8 @@ def _print(found: Status) -> None:
         print_line(
             "there is no warehouse, events wait in the log; add one with `headrace warehouse add KIND --name NICKNAME`"
         )
+    if found.archive is not None and found.archive.error:
+        print_line(f"archive: it stands still: {plain(found.archive.error)}")
     print_line(f"server: {'running' if found.running else 'not running'}")
     if found.totals["rejected"] or found.totals["refused"]:
         print_line("rejected and refused events are in headrace.rejected, each with its reason")

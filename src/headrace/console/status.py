@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -66,11 +66,21 @@ class WarehouseStatus(msgspec.Struct, frozen=True):
     lag_seconds: float
 
 
+class ArchiveStatus(msgspec.Struct, frozen=True):
+    """`error` is why it stands still, None when it does not. `partitions`: see `archive.archiver.Progress`."""
+
+    path: str
+    error: str | None
+    partitions: Sequence[Mapping[str, Any]]
+
+
 class Status(WarehouseStatus, frozen=True, kw_only=True):
     """Beside all warehouses the one that is meant where none is named: the only one, or the one called `warehouse`."""
 
     running: bool
     warehouses: Sequence[WarehouseStatus]
+    archive: ArchiveStatus | None = None
+    """None where the settings have it off, or no server runs."""
 
 
 class Answer(NamedTuple):
@@ -88,6 +98,7 @@ def status(
     now: datetime,
     *,
     running: bool,
+    archive: ArchiveStatus | None = None,
 ) -> Status:
     """The books add up exactly at any moment, since each warehouse was asked before the log is. `meant` is a slug."""
     log = _Log(readers)
@@ -97,7 +108,7 @@ def status(
         _warehouse(sources, log, None, now),
     )
     fields = {name: getattr(first, name) for name in WarehouseStatus.__struct_fields__}
-    return Status(**fields, running=running, warehouses=warehouses)
+    return Status(**fields, running=running, warehouses=warehouses, archive=archive)
 
 
 class _Log:

@@ -311,6 +311,9 @@ class WarehouseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     """What a kind can be set to: a subclass with annotated fields, each with a default. Descriptions feed forms and
     documentation; `extra={"secret": True}` in a field's Meta keeps the value encrypted at rest and masked wherever it is shown."""
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(...)"  # a value may be secret
+
 
 class Place(NamedTuple):
     """What a configured warehouse gets from its surroundings."""
