@@ -9,15 +9,20 @@ partitions are the limit of one statement and a small table only gets slower.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final
 
 from headrace.warehouses._deferred_session import DeferredDialect
 from headrace.warehouses._dialect import KEY
 from headrace.warehouses.base import Columns, ColumnType, TableName, Upsert
 
+STAGING: Final = "headrace_staging"
+"""The dataset of rows on their way; its tables expire after a day."""
 RESERVED: Final = ("_TABLE_", "_FILE_", "_PARTITION", "_ROW_TIMESTAMP", "__ROOT__", "_COLIDENTIFIER", "_CHANGE_")
 """No column may begin so, in whichever case."""
+OTHER_TURN: Final = "headrace: another loader committed in between"
+_COMPUTED: Final = frozenset((KEY, "the place", "the first"))
+"""Columns of queries, not of tables; it is not said that a result may have spaces in its names."""
 _ESCAPES: Final = str.maketrans({"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\0": "\\0"})
 
 
@@ -38,6 +43,8 @@ class BigQueryDialect(DeferredDialect):
         "string": ColumnType.STRING,
         "json": ColumnType.JSON,
     }
+    transaction_tables: ClassVar[int] = 100
+    """https://cloud.google.com/bigquery/docs/transactions, "Limitations"."""
     widens_in_place: ClassVar[bool] = True
 
     def __init__(self, project: str, location: str) -> None:
@@ -66,26 +73,21 @@ class BigQueryDialect(DeferredDialect):
         return f"(SELECT * FROM UNNEST(ARRAY<STRUCT<{fields}>>[{lines}]))"
 
     def latest(self, upsert: Upsert, source: str, columns: Sequence[str], where: str) -> str:
-        key, received_at = self.quoted(upsert.key), self.quoted("received_at")
-        order = f"{received_at} DESC, {self.quoted('id')} DESC"
-        last = "".join(
-            f", ARRAY_AGG({name} IGNORE NULLS ORDER BY {order} LIMIT 1)[SAFE_OFFSET(0)] AS {name}"
-            for name in map(self.quoted, columns)
-        )
-        return (
-            f"SELECT {key} AS {self.quoted(KEY)}, MAX({received_at}) AS {received_at}{last} "
-            f"FROM {source} AS history WHERE {where} GROUP BY {key}"
-        )
+        return self.latest_by_windows(upsert, source, columns, where)
 
     def by_bytes(self, expression: str) -> str:
         """Texts without a collation are ordered so."""
         return expression
 
     def tables(self) -> str:
+        """Of all datasets of the location but the one of staged rows, under the names that `stored_name` was given."""
         view = self._information_schema("COLUMNS")
+        names = ", ".join(
+            f"REGEXP_REPLACE({name}, r'^_([0-9])', r'\\1') AS {name}" for name in ("table_name", "column_name")
+        )
         return (
-            f"SELECT table_schema, table_name, column_name, data_type FROM {view} ORDER BY table_schema, table_name, "
-            f"ordinal_position"
+            f"SELECT table_schema, {names}, data_type FROM {view} WHERE table_schema <> {self.text(STAGING)} "
+            f"ORDER BY table_schema, table_name, ordinal_position"
         )
 
     def _information_schema(self, view: str) -> str:
@@ -98,6 +100,21 @@ class BigQueryDialect(DeferredDialect):
     def create_schema(self, schema: str) -> str:
         return f"{super().create_schema(schema)} OPTIONS(location = {self.text(self.location)})"
 
+    def create_staging(self) -> str:
+        return (
+            f"CREATE SCHEMA IF NOT EXISTS {self.quoted(STAGING)} "
+            f"OPTIONS(location = {self.text(self.location)}, default_table_expiration_days = 1)"
+        )
+
+    def rename_columns(self, name: TableName, renamed: Mapping[str, str]) -> list[str]:
+        changes = ", ".join(f"RENAME COLUMN {self.quoted(old)} TO {self.quoted(new)}" for old, new in renamed.items())
+        return [f"ALTER TABLE {self.qualified(name)} {changes}"]
+
+    def script(self, raise_turn: str, statements: Sequence[str]) -> str:
+        """One job. What fails within, or ends without COMMIT, is rolled back by BigQuery."""
+        guard = f"IF @@row_count = 0 THEN RAISE USING MESSAGE = {self.text(OTHER_TURN)}; END IF"
+        return ";\n".join(["BEGIN TRANSACTION", raise_turn, guard, *statements, "COMMIT TRANSACTION", ""])
+
     def create_table(self, name: TableName, columns: Columns, key: Sequence[str]) -> list[str]:  # noqa: ARG002 -- not used there
         """Keys are not enforced there; the optimiser would rely on what nobody checks."""
         clustered = f" CLUSTER BY {self.quoted('received_at')}" if "received_at" in columns else ""
@@ -108,13 +125,6 @@ def stored_name(name: str) -> str:
     """Raises ValueError for what BigQuery takes under no name."""
     if name.upper().startswith(RESERVED):
         raise ValueError(f"load: BigQuery takes no column {name}: names may not begin with {', '.join(RESERVED)}")
+    if name in _COMPUTED:
+        return name.replace(" ", "__")
     return f"_{name}" if name[:1].isdigit() else name
-
-
-def original_name(stored: str) -> str:
-    """The inverse of `stored_name`."""
-    return stored[1:] if stored[:1] == "_" and stored[1:2].isdigit() else stored
-
-
-def original_names(names: Iterable[str]) -> list[str]:
-    return [original_name(name) for name in names]

@@ -46,6 +46,7 @@ from headrace.warehouses.base import (
 
 INLINE_BYTES: Final = 16_000
 """A table of a load with more than this is staged, however few its values are."""
+HOUSEKEEPING_CHANGED: Final = frozenset((_statements.OFFSETS, _statements.BOOKS, _statements.COLUMNS, TURN))
 _NOT_ITS_START: Final = "load: the stored position is not its start"  # TransactionalWarehouse._decide says which it is
 
 
@@ -98,7 +99,7 @@ class DeferredWarehouse(TransactionalWarehouse):
 
     def _after(self, load: Load, session: Session) -> dict[TableName, Columns]:
         known = super()._after(load, session)
-        check(load, known)
+        check(load, known, self._dialect.transaction_tables)
         if load.create or load.add or load.widen:
             stored = self._position(session, load.consumer, load.partition)
             if stored not in (None, Position(load.incarnation, load.start)):
@@ -198,7 +199,7 @@ class DeferredWarehouse(TransactionalWarehouse):
             else self._dialect.cast(f"old.{q(column)}", after[column])
             for column, type_ in before.items()
         ]
-        missing = f"NOT EXISTS (SELECT 1 FROM {table(new)} AS new WHERE new.{q('id')} = old.{q('id')})"
+        missing = f"NOT EXISTS (SELECT 1 FROM {table(new)} AS rebuilt WHERE rebuilt.{q('id')} = old.{q('id')})"
         return (
             f"INSERT INTO {table(new)} ({self._dialect.names(before)}) "
             f"SELECT {', '.join(values)} FROM {table(old)} AS old WHERE {missing}"
@@ -210,8 +211,12 @@ class DeferredWarehouse(TransactionalWarehouse):
             self._change(session, table, [f"DROP TABLE IF EXISTS {self._dialect.qualified(table)}"])
 
 
-def check(load: Load, known: Mapping[TableName, Columns]) -> None:
-    """Raises ValueError for what the engine would find only after DDL was done."""
+def check(load: Load, known: Mapping[TableName, Columns], max_tables: int = 0) -> None:
+    """Raises ValueError for what the engine would find only after DDL was done. One of too many tables is not wrong, but
+    ValueError lets the loader find out which smaller ones are right."""
+    changed = len({*load.rows, *(upsert.table for upsert in load.upserts)} | HOUSEKEEPING_CHANGED)
+    if max_tables and changed > max_tables:
+        raise ValueError(f"load: it changes {changed} tables, the warehouse takes {max_tables} in one transaction")
     for name, rows in load.rows.items():
         columns = known.get(name)
         if columns is None:

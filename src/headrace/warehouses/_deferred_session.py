@@ -26,6 +26,8 @@ class DeferredDialect(Dialect):
 
     ddl_in_transaction: ClassVar[bool] = False
     inline_cells: ClassVar[int] = 2_000
+    transaction_tables: ClassVar[int] = 0
+    """Tables that one transaction may change; 0 is no limit."""
     widens_in_place: ClassVar[bool] = False
     """Whether `widen` is a statement of the engine's; else the column is filled anew and takes the other's place."""
 
