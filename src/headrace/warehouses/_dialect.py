@@ -105,6 +105,10 @@ class Dialect:
         given = self.values(list(columns), [[self.literal(value) for value in row] for row in rows])
         return self.typed(given, columns)
 
+    def storable(self, column: pa.ChunkedArray, type_: ColumnType) -> pa.ChunkedArray:  # noqa: ARG002 - others change it
+        """What the engine takes for the column's values."""
+        return column
+
     def written(self, columns: Columns, rows: pa.Table) -> Relation:
         """The rows of an Arrow table, at least one, in the statement itself; `columns` are its columns in their order."""
         return self.inline(columns, zip(*(column.to_pylist() for column in rows.columns), strict=True))

@@ -13,9 +13,9 @@ import itertools
 import logging
 import secrets
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import adbc_driver_manager
 import adbc_driver_postgresql.dbapi  # type: ignore[import-untyped]  # it ships no types
@@ -158,11 +158,13 @@ class PostgreSQLSession:
         if not found:
             return f"a lock did not go away within {LOCK_SECONDS} s; it is gone now"
         who = "; ".join(
-            f"process {row['pid']} of {row['usename']} ({row['application_name'] or 'no application name'}, {row['state']} for "
-            f"{row['seconds']} s) holds a lock on {row['relation']}, its query: {row['query']}"
+            f"process {row['pid']} of {row['usename']} ({row['application_name'] or 'no application name'}{_since(row)}) "
+            f"holds a lock on {row['relation']}, its query: {row['query']}"
             for row in found
         )
-        return f"{who}; it ends with SELECT pg_terminate_backend({found[0]['pid']})"
+        hidden = any(row["state"] is None for row in found)
+        seen = "; its query is shown after GRANT pg_read_all_stats TO this warehouse's role" if hidden else ""
+        return f"{who}; it ends with SELECT pg_terminate_backend({found[0]['pid']}), by an administrator or by its own role{seen}"
 
     def _locked(self, name: TableName | None) -> str:
         if name is None:
@@ -195,6 +197,10 @@ class PostgreSQLSession:
 
     def _refusal(self, error: Exception, timeout_seconds: float) -> Exception:
         state, said = _postgresql_errors.sqlstate(error), _postgresql_errors.text(error)
+        if "user request" in said:
+            return QueryError(
+                "the query was cancelled: the warehouse is being closed, or an administrator did so", "query_timeout"
+            )
         if state == "57014" or "statement timeout" in said:
             late = f"the query was cancelled after {timeout_seconds:g} seconds: narrow it down"
             return QueryError(late, "query_timeout")
@@ -225,6 +231,10 @@ class PostgreSQLSession:
         self.is_closed = True
         with suppress(Exception):
             self._connection.close()
+
+
+def _since(row: Mapping[str, Any]) -> str:
+    return "" if row["state"] is None else f", {row['state']} for {row['seconds']} s"
 
 
 _HOLDERS: Final = """

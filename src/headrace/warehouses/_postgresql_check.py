@@ -25,9 +25,10 @@ _FAILURES: Final[tuple[type[Exception], ...]] = (HeadraceError, HeldError, Value
 
 def findings(dsn: str, connect_seconds: int) -> list[Finding]:
     """Each step up to the first that fails. Raises nothing and leaves nothing behind."""
-    found = [_network(dsn, connect_seconds)]
-    if not found[-1].ok:
-        return found
+    network = _network(dsn, connect_seconds)
+    if not network.ok:
+        return [network]
+    found = [network]
     dialect = PostgreSQLDialect()
     try:
         session = PostgreSQLSession(dsn, dialect, Limits(connect_seconds, 60.0))
@@ -92,8 +93,8 @@ def _writable(session: PostgreSQLSession) -> Finding:
     if standby:
         return Finding("writable", False, "the server is a standby", "let the warehouse's dsn name the primary")
     if read_only == "on":
-        role = _quoted(session, "current_user")
-        remedy = f"ALTER ROLE {role} SET default_transaction_read_only = off"
+        role, database = _quoted(session, "current_user"), _quoted(session, "current_database()")
+        remedy = f"ALTER ROLE {role} IN DATABASE {database} SET default_transaction_read_only = off"
         return Finding("writable", False, "transactions are read-only for this role", remedy)
     return Finding("writable", True, "the server takes writes")
 

@@ -51,6 +51,8 @@ def _array(column: pa.ChunkedArray) -> str:
     return f"{{{','.join(texts)}}}"
 
 
+_NUL: Final = re.compile(r"((?<!\\)(?:\\\\)*)\\u0000")
+"""The escape itself, not a backslash before the text u0000."""
 _BETWEEN: Final = "\x1f"
 _ESCAPED: Final = re.compile(r'["\\]')
 
@@ -75,6 +77,13 @@ class PostgreSQLDialect(Dialect):
 
     few_ids: ClassVar[int] = FEW
     inline_cells: ClassVar[int] = 10_000
+
+    def storable(self, column: pa.ChunkedArray, type_: ColumnType) -> pa.ChunkedArray:
+        r"""jsonb takes no \u0000. In strings the loader has removed it; names within `_extra` may hold it still."""
+        if type_ is not ColumnType.JSON or not pc.any(pc.match_substring(column, r"\u0000")).as_py():
+            return column
+        texts = (None if text is None else _NUL.sub(r"\1", text) for text in column.to_pylist())
+        return pa.chunked_array([pa.array(texts, pa.string())])
 
     def written(self, columns: Columns, rows: pa.Table) -> Relation:
         """A column is one array literal. With a temporary table of 25 columns a load of one row takes three times as long; from some

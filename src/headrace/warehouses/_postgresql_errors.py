@@ -49,14 +49,22 @@ _PASSES_EXACTLY: Final = frozenset(("25006", "42501"))
 _BREAKS: Final = frozenset(("57P01", "57P02", "57P03", "57P04", "57P05"))
 
 
+_LOST: Final = re.compile(
+    r"server closed the connection|terminating connection|could not (?:send|receive)|no connection to the server|"
+    r"connection (?:to server|not open|is closed|timed out|reset)|SSL SYSCALL|Broken pipe|Failed to connect"
+)
+
+
 def sqlstate(error: Exception) -> str:
-    return getattr(error, "sqlstate", None) or ""
+    """Errors in the middle of an answer have it in their text alone."""
+    found = re.search(r"SQLSTATE: (\w{5})", str(error))
+    return getattr(error, "sqlstate", None) or (found.group(1) if found else "")
 
 
 def breaks(error: Exception) -> bool:
-    """Whether the connection is past use: the server said so, or said nothing at all."""
+    """Whether the connection is past use."""
     state = sqlstate(error)
-    return state in _BREAKS or state.startswith("08") or (not state and _said(error) == "")
+    return state in _BREAKS or state.startswith("08") or (not state and _LOST.search(str(error)) is not None)
 
 
 def _details(error: Exception) -> Mapping[str, str]:
@@ -69,10 +77,6 @@ def _details(error: Exception) -> Mapping[str, str]:
 def _named(pair: Any) -> tuple[str, Any]:
     name, value = pair
     return name.decode() if isinstance(name, bytes) else name, value
-
-
-def _said(error: Exception) -> str:
-    return _details(error).get("PG_DIAG_MESSAGE_PRIMARY", "")
 
 
 def text(error: Exception) -> str:

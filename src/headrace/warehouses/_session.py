@@ -95,9 +95,14 @@ def result(answer: Answer, max_rows: int, seconds: Any) -> QueryResult:
     for batch in bounded(answer.batches, max_rows + 1):
         for row in _shown(batch):
             for place in answer.decimals:
-                row[place] = None if row[place] is None else _values.json_ready(Decimal(row[place]))
+                row[place] = None if row[place] is None else _number(row[place])
             rows.append(row)
     return QueryResult(answer.columns, answer.types, rows[:max_rows], len(rows) > max_rows, seconds())
+
+
+def _number(text: str) -> Any:
+    value = Decimal(text)
+    return _values.json_ready(value if value.is_finite() else float(value))
 
 
 def _shown(batch: pa.RecordBatch) -> list[list[Any]]:

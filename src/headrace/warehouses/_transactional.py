@@ -246,6 +246,8 @@ class TransactionalWarehouse:
                 f"load: the column {unknown[0].name} has the Arrow type {unknown[0].type}, which no column has"
             )
         typed = {column: type_ for column, type_ in columns.items() if type_ is not None}
+        stored = [self._dialect.storable(rows.column(column), type_) for column, type_ in typed.items()]
+        rows = pa.table(stored, names=list(typed))
         if rows.num_rows * rows.num_columns <= self._dialect.inline_cells:
             return self._dialect.written(typed, rows)
         return self._dialect.typed(session.stage(rows), typed)
