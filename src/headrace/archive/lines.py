@@ -15,6 +15,8 @@ from msgspec import UNSET, UnsetType
 from headrace.event import Event, EventType, LogEntry, RejectedEvent
 
 _BREAKS: Final = {"n": 10, "r": 13}
+_Breaks = dict[str, list[tuple[str, int]]]
+"""By the name of a text, where it has which of them."""
 
 
 class _EventLine(
@@ -38,7 +40,7 @@ class _EventLine(
     original_timestamp: str | None = None
     sent_at: str | None = None
     warnings: tuple[str, ...] = ()
-    line_breaks: dict[str, list[tuple[str, int]]] | UnsetType = UNSET
+    line_breaks: _Breaks | UnsetType = UNSET
 
 
 class _RejectedLine(
@@ -73,13 +75,24 @@ def encode(offset: int, entry: LogEntry) -> bytes:
                 entry.message_id, entry.events,
             )
         )  # fmt: skip
-    properties, context, integrations = entry.properties, entry.context, entry.integrations
-    breaks: dict[str, list[tuple[str, int]]] | UnsetType = UNSET
-    if any(b"\n" in text or b"\r" in text for text in map(bytes, (properties, context, integrations))):
-        breaks = {}
-        properties = _on_one_line("properties", properties, breaks)
-        context = _on_one_line("context", context, breaks)
-        integrations = _on_one_line("integrations", integrations, breaks)
+    line = _event_line(offset, entry, entry.properties, entry.context, entry.integrations)
+    if b"\n" not in line and b"\r" not in line:
+        return line
+    breaks: _Breaks = {}
+    properties = _on_one_line("properties", entry.properties, breaks)
+    context = _on_one_line("context", entry.context, breaks)
+    integrations = _on_one_line("integrations", entry.integrations, breaks)
+    return _event_line(offset, entry, properties, context, integrations, breaks)
+
+
+def _event_line(
+    offset: int,
+    entry: Event,
+    properties: msgspec.Raw,
+    context: msgspec.Raw,
+    integrations: msgspec.Raw,
+    breaks: _Breaks | UnsetType = UNSET,
+) -> bytes:
     return _encoder.encode(
         _EventLine(
             offset, entry.source, entry.type, entry.message_id, entry.received_at, entry.timestamp, properties, context,
@@ -115,7 +128,7 @@ def decode(line: bytes) -> Archived:
     )  # fmt: skip
 
 
-def _on_one_line(name: str, raw: msgspec.Raw, breaks: dict[str, list[tuple[str, int]]]) -> msgspec.Raw:
+def _on_one_line(name: str, raw: msgspec.Raw, breaks: _Breaks) -> msgspec.Raw:
     text = bytearray(raw)
     places = [(kind, place) for kind, code in _BREAKS.items() for place, byte in enumerate(text) if byte == code]
     for _, place in places:
