@@ -51,6 +51,10 @@ class Loads:
         )
         self.next = end
 
+    def repeat(self, times: int, count: int) -> None:
+        for _ in range(times):
+            self.commit(count)
+
     def fill(self, count: int) -> None:
         while self.next < count:
             self.commit(min(BLOCK, count - self.next))
@@ -70,7 +74,7 @@ def commits(folder: Path, count: int) -> list[Figure]:
     for snapshots in (20, 60, 120):
         while len(loads.lake._tables.one(TRACKS).metadata.snapshots) < snapshots:  # noqa: SLF001 -- a bench looks inside
             loads.commit(1)
-        cpu, wall = cost(lambda: [loads.commit(1) for _ in range(10)])
+        cpu, wall = cost(lambda: loads.repeat(10, 1))
         what = f"one table's commit of 1 row, {snapshots} snapshots kept"
         found += [Figure(what, "ms CPU", cpu * 100), Figure(what, "ms", wall * 100)]
     cpu, _ = cost(lambda: loads.lake.checkpoint(force=True))
@@ -114,7 +118,7 @@ def latest(folder: Path) -> list[Figure]:
     """The generated rows have 10,000 users, each in turn; a load of 1,000 rows changes a tenth of them."""
     loads = Loads(folder / "latest", IDENTIFIES, (Upsert(USERS, IDENTIFIES, "user_id", TRAITS),))
     loads.fill(200_000)
-    cpu, wall = cost(lambda: [loads.commit(1_000) for _ in range(5)])
+    cpu, wall = cost(lambda: loads.repeat(5, 1_000))
     what = "a load of 1,000 identifies into 10,000 users"
     loads.lake.close()
     return [Figure(what, "ms CPU", cpu * 200), Figure(what, "ms", wall * 200), *many_users(folder)]
@@ -133,10 +137,12 @@ def many_users(folder: Path) -> list[Figure]:
         brought = brought.set_column(brought.column_names.index("user_id"), "user_id", keys)
         users = {column: type_ for column, type_ in COLUMNS.items() if column != "user_id"}
         create = {IDENTIFIES: COLUMNS, USERS: users} if loads.next == 0 else {}
-        span = ("bench", 0, "log", loads.next, loads.next + count)
-        more = {"create": create, "upserts": loads.upserts, "started": datetime.now(UTC)}
-        loads.lake.commit(Load(*span, {IDENTIFIES: brought}, **more))
-        loads.next += count
+        end = loads.next + count
+        new = {IDENTIFIES: brought}
+        now = datetime.now(UTC)
+        load = Load("bench", 0, "log", loads.next, end, new, create=create, upserts=loads.upserts, started=now)
+        loads.lake.commit(load)
+        loads.next = end
 
     for block in range(4):
         commit(block * BLOCK, BLOCK, 1)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -33,7 +34,7 @@ from headrace.warehouses import (
 from headrace.warehouses._iceberg import Lake
 from headrace.warehouses._iceberg_books import Housekeeping
 from headrace.warehouses._iceberg_catalog import FencedCatalog
-from headrace.warehouses._iceberg_files import exchange, planned, written
+from headrace.warehouses._iceberg_files import bounds, exchange, planned, written
 from headrace.warehouses.base import (
     HOUSEKEEPING,
     HOUSEKEEPING_TABLES,
@@ -181,7 +182,7 @@ def killed_and_repeated(
 
 @pytest.mark.parametrize("first", [True, False], ids=["first load", "later load"])
 def test_a_load_killed_at_any_step_is_there_once_when_it_is_made_again(
-    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, first: bool
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, *, first: bool
 ) -> None:
     expected = expected_state(tmp_path)
 
@@ -487,8 +488,7 @@ def test_only_the_files_in_whose_ranges_keys_lie_are_written_anew(lake: Lake, mo
     found = rows_of(lake, "SELECT id, plan, age FROM shop.users WHERE plan = 'pro' ORDER BY id")
     assert [["a", "pro", None], ["u015", "pro", 15], ["u015x", "pro", None], ["u999", "pro", None]] == found
     ranges = sorted(
-        _iceberg_latest.bounds(file, lake._tables.one(USERS).schema(), "id")
-        for file in planned(lake._tables.one(USERS)).files
+        bounds(file, lake._tables.one(USERS).schema(), "id") for file in planned(lake._tables.one(USERS)).files
     )
     assert all(most < least for (_, most), (least, _) in pairwise(ranges))
 
@@ -614,6 +614,11 @@ def test_a_check_tells_each_step_and_leaves_nothing_behind(tmp_path: Path) -> No
     kind = IcebergKind(IcebergSettings(), place)
     assert [("network", True), ("write", True)] == [(found.step, found.ok) for found in kind.check()]
     assert [] == [path for path in tmp_path.rglob("*") if path.is_file()]
+    kind.open().close()
+    with closing(sqlite3.connect(kind.folder / "catalogue.sqlite")) as connection:
+        before = connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
+        assert [True, True] == [found.ok for found in kind.check()]
+        assert before == connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
     elsewhere = IcebergKind(IcebergSettings(catalogue="postgresql+nosuchdriver://host/lake"), place)
     found = elsewhere.check()
     assert [("network", False)] == [(step.step, step.ok) for step in found]

@@ -9,6 +9,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, cast
 
+import sqlalchemy as sa
+
 from headrace.errors import ConfigError, WarehouseUnavailableError
 from headrace.warehouses import _iceberg_change, _iceberg_lookups, _iceberg_query
 from headrace.warehouses._iceberg_books import KEPT, Housekeeping
@@ -45,7 +47,15 @@ class Lake:
     def __init__(self, kind: IcebergKind, clock: Callable[[], float] = time.time) -> None:
         settings = cast("IcebergSettings", kind.settings)
         kind.folder.mkdir(parents=True, exist_ok=True)
-        self._catalog = opened_or_refused(kind)
+        check_url(kind)
+        self._catalog = opened(settings.catalogue_name, kind.catalogue_url, kind.location, kind.storage)
+        try:
+            self._open(kind, settings, clock)
+        except BaseException:
+            self._catalog.close()
+            raise
+
+    def _open(self, kind: IcebergKind, settings: IcebergSettings, clock: Callable[[], float]) -> None:
         self._tables = Tables(self._catalog)
         self._seen = Tables(self._catalog)
         """Of readers: their tables are never changed under them by the loader's commits."""
@@ -198,15 +208,11 @@ class Lake:
         self._catalog.close()
 
 
-def opened_or_refused(kind: IcebergKind) -> Any:
-    """Raises ConfigError for a URL that is none or whose driver is not installed."""
-    import sqlalchemy as sa  # noqa: PLC0415
-
-    settings = cast("IcebergSettings", kind.settings)
+def check_url(kind: IcebergKind) -> None:
+    """Raises ConfigError for a catalogue's URL that is none or whose driver is not installed."""
     try:
         sa.make_url(kind.catalogue_url).get_dialect().import_dbapi()
     except (sa.exc.ArgumentError, ImportError) as error:
         raise ConfigError(
             f"lake: the catalogue's URL cannot be used: {error}; correct `catalogue`, or install its driver"
         ) from error
-    return opened(settings.catalogue_name, kind.catalogue_url, kind.location, kind.storage)

@@ -81,6 +81,13 @@ class FencedCatalog(SqlCatalog):
     """pyiceberg repeats a commit that lost a race upon the newer state. That would add the rows of a loader whose place
     another has taken, so here a lost race is an error of another class, which pyiceberg does not repeat."""
 
+    def __init__(self, name: str, **properties: str) -> None:
+        try:
+            super().__init__(name, **properties)
+        except BaseException:
+            self.close()
+            raise
+
     def commit_table(
         self, table: Table, requirements: tuple[TableRequirement, ...], updates: tuple[TableUpdate, ...]
     ) -> CommitTableResponse:

@@ -8,14 +8,14 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from headrace.errors import HeadraceError
-from headrace.warehouses._iceberg import opened_or_refused
+from headrace.warehouses._iceberg import check_url
 from headrace.warehouses._iceberg_io import LakeFiles
 from headrace.warehouses.base import Finding
 from headrace.warehouses.iceberg import IcebergKind
 
 
 def check(kind: IcebergKind) -> Sequence[Finding]:
-    """Leaves nothing behind: a file is written and deleted, a row is written and rolled back; a catalogue's file that was not there goes again."""
+    """Leaves nothing behind: a file is written and deleted, a table is made and dropped; a catalogue's file that was not there goes again."""
     found: list[Finding] = []
     steps: list[tuple[str, str, Callable[[IcebergKind], str]]] = [
         ("network", "start the catalogue's database, or correct `catalogue`", _reach),
@@ -38,14 +38,16 @@ def _reach(kind: IcebergKind) -> str:
         if not kind.place.folder.is_dir():
             raise OSError(f"there is no folder {kind.place.folder}")
         return f"the catalogue will be made in {kind.folder}"
-    catalog = opened_or_refused(kind)
+    check_url(kind)
+    engine = sa.create_engine(kind.catalogue_url)
+    probe = sa.Table(f"headrace_probe_{uuid4().hex}", sa.MetaData(), sa.Column("a", sa.Integer))
     try:
-        with catalog.engine.connect() as connection:
-            probe = sa.text("CREATE TABLE headrace_probe (a INTEGER)")
-            connection.execute(probe)
+        with engine.connect() as connection:
+            probe.create(connection)
+            probe.drop(connection)  # SQLite would keep it in spite of the roll back
             connection.rollback()
     finally:
-        catalog.close()
+        engine.dispose()
     return "the catalogue's database answers, and tables can be made in it"
 
 

@@ -54,10 +54,10 @@ class IcebergSettings(WarehouseSettings, frozen=True, forbid_unknown_fields=True
     snapshot_hours: Annotated[
         float,
         msgspec.Meta(
-            description="How long a table's earlier states can be read; a query that runs longer may miss files.",
+            description="How long a table's earlier states can be read; a query that runs longer may miss files. Each kept state makes every load a little dearer.",
             ge=0.1,
         ),
-    ] = 24.0
+    ] = 1.0
     lease_seconds: Annotated[
         float,
         msgspec.Meta(
