@@ -55,6 +55,8 @@ class Lease:
         process = this_process()
         self._name = f"{platform.node()} {process.machine} {process.number} {process.started}"
         self._renewed: float | None = None
+        self._asked = False
+        """Whether there may be a row that others wait for."""
 
     def hold(self) -> None:
         """Take the lease, or renew it when a third of its time is over. Raises WarehouseUnavailableError that names who holds it."""
@@ -81,12 +83,14 @@ class Lease:
 
     def release(self) -> None:
         """Safe to call twice."""
-        if self._renewed is not None:
+        if self._asked:
             self._renewed = None
             self._end(self.holder)
+            self._asked = False
 
     def _take(self) -> None:
         now = self._monotonic()
+        self._asked = True
         self._write("claim")
         others = [other for other in self._others("claim", "hold") if not self._is_gone(*other)]
         if others:
