@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 DRAIN_SECONDS: Final = 3.0
 OPEN_AGAIN_SECONDS: Final = 1.0
 LONGEST_OPEN_AGAIN_SECONDS: Final = 15.0
+OPENING_SECONDS: Final = 10.0
 JOIN_SECONDS: Final = 8.0
 
 
@@ -54,7 +55,7 @@ class Loading:
         self._sources = sources
         self._config = config
         self._shared = shared
-        self._stop = threading.Event()
+        self.stop = threading.Event()
         self._halt = threading.Event()
         """Set for an end or a pause: ends `Loader.run`."""
         self._drained = threading.Event()
@@ -62,6 +63,8 @@ class Loading:
         self._place = place
         self._kind: WarehouseKind | None = None
         self.warehouse: Warehouse | None = None
+        self._tried = threading.Event()
+        """Set once it was opened, or could not be."""
         self.loader: Loader | None = None
         self._error: str | None = None
         self._stopped: str | None = None
@@ -103,7 +106,7 @@ class Loading:
         """Stop loading and close; with `drain` load what is left, for a few seconds at the most. Blocks. Safe to call twice."""
         if drain:
             self._drained.set()
-        self._stop.set()
+        self.stop.set()
         self._halt.set()
         self._thread.join(JOIN_SECONDS)
         if self._thread.is_alive():
@@ -116,7 +119,8 @@ class Loading:
             self.loader.submit(job, changes=changes)
 
     def opened(self) -> Warehouse:
-        """Raises WarehouseUnavailableError that says why it is not."""
+        """Waits while it is opened for the first time. Raises WarehouseUnavailableError that says why it is not open."""
+        self._tried.wait(OPENING_SECONDS)
         warehouse = self.warehouse
         if warehouse is None:
             why = self._error or "it is being opened"
@@ -171,7 +175,7 @@ class Loading:
         )
         return Answer(state, self._last[1] if self._last else None)
 
-    def _selections(self) -> Mapping[str, Selection]:
+    def selections(self) -> Mapping[str, Selection]:
         """A selection that cannot be read stops loading: what was left out on purpose must not be stored instead."""
         chosen = self.configured.selection
         if self._parsed[0] != chosen:
@@ -191,11 +195,11 @@ class Loading:
         except HeadraceError as error:
             self._stopped = self._shown(error)
             logger.critical("warehouse %s: loading has stopped: %s", self.slug, self._stopped)
-            self._stop.wait()
+            self.stop.wait()
         except BaseException as error:
             self._stopped = self._shown(f"{type(error).__name__}: {error}")
             logger.exception("warehouse %s: loading has stopped", self.slug)
-            self._stop.wait()
+            self.stop.wait()
         finally:
             warehouse, self.warehouse = self.warehouse, None
             with suppress(Exception):
@@ -207,7 +211,7 @@ class Loading:
     def _open(self, readers: Sequence[LogReader]) -> bool:
         """Patiently: a server may be down, and the embedded file still be held by a process that was just killed."""
         wait_seconds = OPEN_AGAIN_SECONDS / 5
-        while not self._stop.is_set():
+        while not self.stop.is_set():
             try:
                 warehouse = self.kind.open()
             except (HeadraceError, ValueError, ImportError) as error:
@@ -215,7 +219,8 @@ class Loading:
                 if text != self._error:
                     logger.warning("warehouse %s: cannot be opened, trying again: %s", self.slug, text)
                 self._error = text
-                self._stop.wait(wait_seconds)
+                self._tried.set()
+                self.stop.wait(wait_seconds)
                 wait_seconds = min(2 * wait_seconds, LONGEST_OPEN_AGAIN_SECONDS)
                 continue
             self.loader = Loader(
@@ -226,10 +231,11 @@ class Loading:
                 self._config,
                 shared=self._shared,
                 pace_seconds=self.kind.pace_seconds,
-                selections=self._selections,
+                selections=self.selections,
             )
             self.warehouse = warehouse
             self._error = None
+            self._tried.set()
             return True
         return False
 
@@ -243,9 +249,9 @@ class Loading:
             logger.warning("warehouse %s: no checkpoint at the start: %s", self.slug, error)
         snapshots = threading.Thread(target=self._snapshots, name=f"snapshot-{self.slug}", daemon=True)
         snapshots.start()
-        while not self._stop.is_set():
+        while not self.stop.is_set():
             self._halt.clear()
-            if self._stop.is_set():
+            if self.stop.is_set():
                 return
             if self._paused:
                 loader.run_jobs()
@@ -266,7 +272,7 @@ class Loading:
             except HeadraceError as error:
                 logger.warning("warehouse %s: no snapshot now: %s", self.slug, error)
 
-        while not self._stop.wait(kind.snapshot_seconds):
+        while not self.stop.wait(kind.snapshot_seconds):
             if self.loader is not None:
                 self.loader.submit(snapshot, changes=False)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -79,11 +80,21 @@ def run_job(
         answer = _ask(config, "POST", f"/api/warehouses/{warehouse_slug}/jobs", body)
         return _awaited(config, msgspec.json.decode(answer, type=Job), on_progress)
     from headrace.app import tasks  # noqa: PLC0415 - as below
+    from headrace.loader.selection import parse_all  # noqa: PLC0415 - as below
 
     with Opened(config) as folder_, folder_.warehouse(warehouse_slug) as (kind, opened):
         sources = {source.slug: source for source in folder_.sources()}
         record = folder_.workspace.warehouse(warehouse_slug)
-        place = tasks.Surroundings(record, opened, kind, folder_.new_readers, lambda: sources, config)
+        place = tasks.Surroundings(
+            record,
+            opened,
+            kind,
+            folder_.new_readers,
+            lambda: sources,
+            config,
+            lambda: parse_all(record.selection),
+            threading.Event(),
+        )
         return tasks.work(job, arguments, place).run(on_progress)
 
 
@@ -131,11 +142,11 @@ class Opened:
         """Removed ones too."""
         return self.workspace.sources(include_removed=True)
 
-    def new_readers(self) -> list[LogReader]:
-        """A reader of each partition, for the caller to close."""
+    def new_readers(self, of_sources: Collection[str] | None = None) -> list[LogReader]:
+        """A reader of each partition, for the caller to close; with `of_sources` only their files are read of the archive."""
         from headrace.app.archiving import Archive  # noqa: PLC0415 - as above
 
-        return Archive(self._config, self._log, self._log.partitions()).readers()
+        return Archive(self._config, self._log, self._log.partitions()).readers(of_sources)
 
     @contextmanager
     def warehouse(self, slug: str | None) -> Iterator[tuple[WarehouseKind, Warehouse]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -12,7 +13,10 @@ import msgspec
 from headrace.config import Config
 from headrace.console.jobs import OnProgress, Work
 from headrace.errors import ConfigError, NotFoundError
+from headrace.loader.building import Workplace
+from headrace.loader.rebuilding import Rebuild, Rebuilt
 from headrace.loader.retyping import Retype
+from headrace.loader.selection import Selection
 from headrace.log.base import LogReader
 from headrace.warehouses.base import HOUSEKEEPING, ColumnType, Embedded, TableName, Warehouse, WarehouseKind
 from headrace.warehouses.duckdb import DuckDBKind
@@ -21,14 +25,17 @@ from headrace.workspace.records import Source
 
 
 class Surroundings(NamedTuple):
-    """What a job works with. `readers` opens readers of the job's own, which it closes."""
+    """What a job works with. `readers` opens readers of the job's own, which it closes, for some sources' events or (None) all.
+    `stop` is set when the worker ends."""
 
     configured: records.Warehouse
     warehouse: Warehouse
     kind: WarehouseKind
-    readers: Callable[[], Sequence[LogReader]]
+    readers: Callable[[Collection[str] | None], Sequence[LogReader]]
     sources: Callable[[], Mapping[str, Source]]
     config: Config
+    selections: Callable[[], Mapping[str, Selection]]
+    stop: threading.Event
 
 
 class RetypeArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,6 +43,18 @@ class RetypeArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     table: str
     column: str
     type: ColumnType
+
+
+class RebuildArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    schema: str
+    table: str | None = None
+
+
+class BackfillArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Neither: all sources."""
+
+    source: str | None = None
+    schema: str | None = None
 
 
 class SnapshotArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,6 +74,57 @@ def retype(arguments: RetypeArguments, place: Surroundings, on_progress: OnProgr
     ordered = Retype(arguments.schema, arguments.table, arguments.column, arguments.type)
     done: dict[str, Any] = msgspec.to_builtins(ordered.run(place.warehouse, lambda: datetime.now(UTC)))
     return done
+
+
+def rebuild(arguments: RebuildArguments, place: Surroundings, on_progress: OnProgress) -> dict[str, Any]:
+    done: dict[str, Any] = msgspec.to_builtins(_rebuilt(Rebuild(arguments.schema, arguments.table), place, on_progress))
+    return done
+
+
+def backfill(arguments: BackfillArguments, place: Surroundings, on_progress: OnProgress) -> dict[str, Any]:
+    chosen = [
+        source
+        for source in place.sources().values()
+        if arguments.source in {None, source.slug} and arguments.schema in {None, source.schema}
+    ]
+    if not chosen:
+        raise NotFoundError("backfill: there is no such source; `headrace source list --all` shows them")
+    there = {name.schema for name in place.warehouse.tables()} | {hour.source for hour in place.warehouse.books()}
+    found = [
+        _rebuilt(Rebuild(schema), place, on_progress)
+        for schema in dict.fromkeys(source.schema for source in chosen if there & {source.schema, source.slug})
+    ]
+    return {
+        "schemas": [one.schema for one in found],
+        "entries": sum(one.entries for one in found),
+        "regained": sum(one.regained for one in found),
+        "repetitions": sum(one.repetitions for one in found),
+        "seconds": round(sum(one.seconds for one in found), 3),
+    }
+
+
+def _rebuilt(ordered: Rebuild, place: Surroundings, on_progress: OnProgress) -> Rebuilt:
+    slugs = [source.slug for source in place.sources().values() if source.schema == ordered.schema]
+    readers = place.readers(slugs)
+    try:
+        work_place = Workplace(
+            place.warehouse,
+            place.configured.slug,
+            readers,
+            place.sources,
+            place.config.loader,
+            place.stop,
+            place.selections,
+        )
+        found = ordered.run(work_place, lambda step: on_progress(step.read, step.entries, f"{step.step} {step.schema}"))
+    finally:
+        for reader in readers:
+            reader.close()
+    if not found.is_complete:
+        raise ConfigError(
+            f"rebuild: {ordered.schema} was interrupted because the server ends; nothing has changed, order it again"
+        )
+    return found
 
 
 def snapshot(arguments: SnapshotArguments, place: Surroundings, on_progress: OnProgress) -> dict[str, Any]:
@@ -99,6 +169,8 @@ def _wanted(chosen: Sequence[str], there: Mapping[TableName, Any]) -> list[Table
 
 _JOBS: Final[Mapping[str, tuple[type[msgspec.Struct], Callable[[Any, Surroundings, OnProgress], dict[str, Any]]]]] = {
     "retype": (RetypeArguments, retype),
+    "rebuild": (RebuildArguments, rebuild),
+    "backfill": (BackfillArguments, backfill),
     "snapshot": (SnapshotArguments, snapshot),
     "export": (ExportArguments, export),
 }

@@ -93,7 +93,14 @@ class Worker:
         """Raises NotFoundError, ConfigError and WarehouseUnavailableError."""
         loading = self.warehouses.one(slug)
         place = tasks.Surroundings(
-            loading.configured, loading.opened(), loading.kind, self.archive.readers, self.sources, self._config
+            loading.configured,
+            loading.opened(),
+            loading.kind,
+            self.archive.readers,
+            self.sources,
+            self._config,
+            loading.selections,
+            loading.stop,
         )
         return self.jobs.submit(loading.slug, tasks.work(job, arguments, place), loading.submit)
 
