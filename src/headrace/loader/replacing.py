@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -18,11 +19,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.errors import RetryableError
+from headrace.loader import conversions
 from headrace.loader.batch import LATEST
 from headrace.loader.growing import arrow_table
 from headrace.loader.names import hash8
 from headrace.loader.retyping import BESIDE, DISCARDS, discards_of, no_discards, spooled
 from headrace.loader.standard import LOADED_AT, standard_columns
+from headrace.loader.values import MISFIT
 from headrace.warehouses.base import (
     HOUSEKEEPING,
     HOUSEKEEPING_TABLES,
@@ -67,7 +70,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     `restored` names the columns whose values the log does not tell: those that the selection leaves out and those of an operator's own
     hand. `columns` are rows of headrace.columns; `create` and `add` concern the latest-state tables. Rows of the rebuild have a
-    `loaded_at` from `began` on."""
+    `loaded_at` from `began` to `ended`."""
 
     position: int
     began: datetime
@@ -146,7 +149,7 @@ class Replacing:
         self._warehouse = warehouse
         self._schema = schema
         self.plan = plan
-        self._discards = discards
+        self._discards = list(discards)
         self.carried_by_table: dict[str, int] = {}
 
     @staticmethod
@@ -204,10 +207,28 @@ class Replacing:
         stored = self._warehouse.tables()
         if new not in stored:  # it took its place before the interruption
             return
+        of_old = stored.get(name, {})
+        for column, kind in stored[new].items():
+            if of_old.get(column, kind) is not kind:
+                self._convert(name, column, of_old[column])
         for column in self.plan.restored.get(name.table, ()):
-            if column in stored.get(name, {}):
-                self._copy_values(name, new, column, stored[name][column])
+            if column in of_old:
+                self._copy_values(name, new, column, of_old[column])
         self.carried_by_table[name.table] = self._warehouse.replace(name, new)
+
+    def _convert(self, name: TableName, column: str, kind: ColumnType) -> None:
+        """A load after an interruption has widened the column of the old table, or made it with another type."""
+        new = beside(name)
+        with spooled(kind) as spool:
+            for block in self._warehouse.column_values(new, column):
+                rows = list(zip(*(block[part].to_pylist() for part in ("id", "received_at", "value")), strict=True))
+                fits = [(*place, conversions.refitted(value, kind)) for *place, value in rows]
+                spool.add_rows([row for row in fits if row[2] is not MISFIT])
+                for (row_id, received_at, value), fit in zip(rows, fits, strict=True):
+                    if fit[2] is MISFIT:
+                        text, reason = conversions.sent(value), conversions.reason(value, kind)
+                        self._discards.append(NotedDiscard(name.table, row_id, column, text, reason, received_at))
+            self._warehouse.retype(Retyping(new, column, kind, spool.blocks(), no_discards()))
 
     def _copy_values(self, old: TableName, new: TableName, column: str, kind: ColumnType) -> None:
         with spooled(kind) as spool:
@@ -235,21 +256,22 @@ class Replacing:
         kept = before.filter(pc.invert(pc.is_in(before["row_id"], value_set=rebuilt)))
         rows = [(name.schema, *discard, self.plan.ended) for discard in new if discard.column == column]
         kind = self._warehouse.tables()[name].get(column)
-        if kind is None or (not rows and kept.num_rows == before.num_rows):
-            return
         discards = pa.concat_tables([no_discards(), kept.cast(no_discards().schema), *_as_arrow(rows)])
+        if kind is None or _told(before) == _told(discards):
+            return
         with spooled(kind) as spool:
             for block in self._warehouse.column_values(name, column):
                 spool.write(block)
             self._warehouse.retype(Retyping(name, column, kind, spool.blocks(), discards))
 
     def _rebuilt_ids(self, name: TableName, ids: Any) -> Any:
-        """Those of the ids whose row came from the rebuild."""
+        """Those of the ids whose row came from the rebuild, and not from a load before it or since an interruption."""
         found = [pa.array([], pa.string())]
         if len(ids):
             value_set = pc.unique(ids.cast(pa.string()))
             for block in self._warehouse.column_values(name, LOADED_AT):
-                is_new = pc.greater_equal(block["value"], pa.scalar(self.plan.began, block["value"].type))
+                first, last = (pa.scalar(at, block["value"].type) for at in (self.plan.began, self.plan.ended))
+                is_new = pc.and_(pc.greater_equal(block["value"], first), pc.less_equal(block["value"], last))
                 chosen = block.filter(pc.and_(is_new, pc.is_in(block["id"].cast(pa.string()), value_set=value_set)))
                 found += chosen["id"].cast(pa.string()).chunks
         return pa.concat_arrays(found)
@@ -269,6 +291,10 @@ class Replacing:
 
 def _as_arrow(rows: Sequence[Sequence[Any]]) -> Sequence[Any]:
     return [arrow_table(DISCARDS, rows)] if rows else ()
+
+
+def _told(discards: Any) -> Counter[tuple[Any, ...]]:
+    return Counter(zip(*(discards[name].to_pylist() for name in ("row_id", "value", "received_at")), strict=True))
 
 
 def _moment(value: Any, kind: ColumnType) -> Any:

@@ -82,6 +82,8 @@ class Retype(msgspec.Struct, frozen=True):
         stored = warehouse.tables()
         name = TableName(self.schema, HISTORY.get(self.table, self.table))
         was = _type_of(stored, name, self.column)
+        if TableName(self.schema, BESIDE) in stored:
+            raise ConfigError(f"retype: a rebuild of {self.schema} was interrupted; run it again, then change the type")
         waiting = _discards(warehouse, name, self.column)
         if was is self.type and not waiting:
             raise ConfigError(
@@ -117,10 +119,12 @@ class Spool:
         self._writer = pa.ipc.new_stream(file, self._schema)
         self.rows = 0
 
-    def add(self, ids: Sequence[str], received_at: Sequence[datetime], of_rows: Sequence[Any]) -> None:
-        columns = zip((ids, received_at, of_rows), self._schema.types, strict=True)
-        arrays = [pa.array(column, arrow_type) for column, arrow_type in columns]
-        self.write(pa.table(arrays, schema=self._schema))
+    def add_rows(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Rows of (id, received_at, value)."""
+        if rows:
+            columns = zip(zip(*rows, strict=True), self._schema.types, strict=True)
+            arrays = [pa.array(column, arrow_type) for column, arrow_type in columns]
+            self.write(pa.table(arrays, schema=self._schema))
 
     def write(self, block: Any) -> None:
         """A block as `Warehouse.column_values` gives it, of the same type."""
@@ -177,7 +181,7 @@ class _Conversion:
             for (row_id, at, value), fit in zip(rows, fits, strict=True)
             if fit is MISFIT
         ]
-        self._keep(kept)
+        self._spool.add_rows(kept)
         self._discard(out)
         self.converted += len(kept)
 
@@ -189,14 +193,9 @@ class _Conversion:
             if fit is not MISFIT:
                 kept.append((*place, fit))
                 applied[place] = row.value
-        self._keep(kept)
+        self._spool.add_rows(kept)
         self._discard([row for row in waiting if applied.get((row.row_id, row.received_at)) != row.value])
         self.reapplied = len(kept)
-
-    def _keep(self, rows: Sequence[tuple[str, datetime, Any]]) -> None:
-        if rows:
-            ids, received_at, fits = zip(*rows, strict=True)
-            self._spool.add(ids, received_at, fits)
 
     def _discard(self, rows: Sequence[_Waiting]) -> None:
         if rows:
