@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,9 +52,10 @@ def torture(
     settle_seconds: float = 120.0,
     is_control: bool = False,
     tell: bool = False,
+    stage: Callable[..., Scene] = Scene,
 ) -> Report:
-    """Kill and recover `rounds` times under load, then judge."""
-    scene = Scene(folder, seed, stand_ins=stand_ins, settings=settings, mix=mix)
+    """Kill and recover `rounds` times under load, then judge. `stage` makes the scene."""
+    scene = stage(folder, seed, stand_ins=stand_ins, settings=settings, mix=mix)
     with scene:
         scene.flow()
         done = Rounds(scene, seed, victims, manners, is_control=is_control).run(rounds, tell=tell)
