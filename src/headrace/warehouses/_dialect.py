@@ -169,6 +169,10 @@ class Dialect:
         """A query of schema, table, column and type of everything that the loader may write, columns in their order."""
         raise NotImplementedError
 
+    def lock_position(self) -> list[str]:
+        """Statements before the compare-and-set, for engines whose UPDATE does not keep a second loader waiting."""
+        return []
+
     def create_schema(self, schema: str) -> str:
         return f"CREATE SCHEMA IF NOT EXISTS {self.quoted(schema)}"
 

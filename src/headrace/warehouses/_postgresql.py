@@ -49,6 +49,9 @@ class Limits(NamedTuple):
 class PostgreSQLSession:
     """`warehouses._session.Session`."""
 
+    volatile_functions = _postgresql_select.VOLATILE
+    read_only = "BEGIN READ ONLY; SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = 0"
+
     def __init__(self, dsn: str, dialect: Dialect, limits: Limits) -> None:
         """Raises WarehouseUnavailableError when no connection comes about."""
         self.dialect = dialect
@@ -64,7 +67,10 @@ class PostgreSQLSession:
             raise _postgresql_errors.not_connected(error) from None
         self.mark = f"headrace {secrets.token_hex(6)}"
         """The session's application_name, by which its place on the server is found again."""
-        self._execute(
+        self._execute(self._settings(limits))
+
+    def _settings(self, limits: Limits) -> str:
+        return (
             f"SET application_name = '{self.mark}'; SET TimeZone = 'UTC'; SET standard_conforming_strings = on; "
             "SET client_min_messages = error; SET extra_float_digits = 1; SET row_security = on; "
             f"SET statement_timeout = {int(limits.statement_seconds * 1000)}"
@@ -116,13 +122,13 @@ class PostgreSQLSession:
         self._staged.append(staged)
         return staged
 
-    def _execute(self, statements: str) -> None:
-        """Several statements at once; their rows, if any, are thrown away."""
+    def _execute(self, statements: str) -> int:
+        """Several statements at once; their rows, if any, are thrown away. Returns how many rows the last one changed."""
         with self._translated():
             statement = adbc_driver_manager.AdbcStatement(self._connection.adbc_connection)
             try:
                 statement.set_sql_query(statements)
-                statement.execute_update()
+                return int(statement.execute_update())
             finally:
                 statement.close()
 
@@ -178,7 +184,7 @@ class PostgreSQLSession:
         _postgresql_select.check(sql, self._volatile_functions())
         try:
             milliseconds = max(1, int(timeout_seconds * 1000))
-            self._execute(f"BEGIN READ ONLY; SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = 0")
+            self._execute(self.read_only.format(milliseconds=milliseconds))
             with self._connection.cursor() as cursor:
                 cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(ANSWER_BATCH_BYTES)})
                 cursor.execute(_postgresql_select.one_statement(sql))
@@ -192,7 +198,7 @@ class PostgreSQLSession:
 
     def _volatile_functions(self) -> frozenset[str]:
         if self._volatile is None:
-            self._volatile = frozenset(self.fetch(_postgresql_select.VOLATILE).column(0).to_pylist())
+            self._volatile = frozenset(self.fetch(self.volatile_functions).column(0).to_pylist())
         return self._volatile
 
     def _refusal(self, error: Exception, timeout_seconds: float) -> Exception:

@@ -25,10 +25,10 @@ _FAILURES: Final[tuple[type[Exception], ...]] = (HeadraceError, HeldError, Value
 
 def findings(dsn: str, connect_seconds: int) -> list[Finding]:
     """Each step up to the first that fails. Raises nothing and leaves nothing behind."""
-    network = _network(dsn, connect_seconds)
-    if not network.ok:
-        return [network]
-    found = [network]
+    reached = network(dsn, connect_seconds)
+    if not reached.ok:
+        return [reached]
+    found = [reached]
     dialect = PostgreSQLDialect()
     try:
         session = PostgreSQLSession(dsn, dialect, Limits(connect_seconds, 60.0))
@@ -59,7 +59,7 @@ def findings(dsn: str, connect_seconds: int) -> list[Finding]:
     return found
 
 
-def _network(dsn: str, connect_seconds: int) -> Finding:
+def network(dsn: str, connect_seconds: int) -> Finding:
     place = urlsplit(dsn)
     host = place.hostname or ""
     if not host or "," in place.netloc or host.startswith("%2f"):

@@ -79,7 +79,7 @@ class PostgreSQLDialect(Dialect):
     inline_cells: ClassVar[int] = 10_000
 
     def storable(self, column: pa.ChunkedArray, type_: ColumnType) -> pa.ChunkedArray:
-        r"""jsonb takes no \u0000. In strings the loader has removed it; names within `_extra` may hold it still."""
+        r"""PostgreSQL's jsonb takes no \u0000. In strings the loader has removed it; names within `_extra` may hold it still."""
         if type_ is not ColumnType.JSON or not pc.any(pc.match_substring(column, r"\u0000")).as_py():
             return column
         texts = (None if text is None else _NUL.sub(r"\1", text) for text in column.to_pylist())

@@ -184,16 +184,21 @@ def _latest(dialect: Dialect, upsert_: Upsert, query: str, columns: Sequence[str
 
 
 def recompute(dialect: Dialect, upsert_: Upsert) -> list[str]:
-    """The whole table from all of its history."""
+    """Every row from all of its history. Columns that the loader does not keep, and rows without history, stay as they are."""
     q, key = dialect.quoted, dialect.quoted(upsert_.key)
-    table, history = dialect.qualified(upsert_.table), dialect.qualified(upsert_.history)
+    history = dialect.qualified(upsert_.history)
     latest = dialect.latest(upsert_, history, upsert_.columns, f"{key} IS NOT NULL")
-    loaded = f"SELECT {key} AS {q(KEY)}, max({q('loaded_at')}) AS {q('loaded_at')} FROM {history} WHERE {key} IS NOT NULL GROUP BY {key}"
-    columns = ("received_at", *upsert_.columns)
-    insert_ = f"INSERT INTO {table} ({dialect.names(('id', 'loaded_at', *columns))})"
-    select = f"SELECT latest.{q(KEY)}, loaded.{q('loaded_at')}, {dialect.names(columns, 'latest')}"
-    joined = f"({latest}) AS latest JOIN ({loaded}) AS loaded ON loaded.{q(KEY)} = latest.{q(KEY)}"
-    return [f"DELETE FROM {table} WHERE true", f"{insert_} {select} FROM {joined}"]
+    loaded = (
+        f"SELECT {key} AS {q('the other key')}, max({q('loaded_at')}) AS {q('loaded_at')} "
+        f"FROM {history} WHERE {key} IS NOT NULL GROUP BY {key}"
+    )
+    both = (
+        f"(SELECT * FROM ({latest}) AS latest JOIN ({loaded}) AS loaded "
+        f"ON loaded.{q('the other key')} = latest.{q(KEY)})"
+    )
+    new = {column: f"anew.{q(column)}" for column in ("received_at", "loaded_at", *upsert_.columns)}
+    id_ = f"anew.{q(KEY)}"
+    return merge(dialect, upsert_.table, both, "anew", {"id": id_}, new, {"id": id_, **new})
 
 
 def latest_column(dialect: Dialect, upsert_: Upsert, column: str) -> list[str]:
@@ -335,12 +340,17 @@ def learn_type(dialect: Dialect, name: TableName, column: str, type_: ColumnType
     )
 
 
-def add_missing(dialect: Dialect, old: TableName, new: TableName, columns: Columns) -> str:
-    """Those rows of `old` whose id `new` does not have; `columns` are those of `old`, with the types of `new`."""
+def add_missing(dialect: Dialect, old: TableName, new: TableName, before: Columns, after: Columns) -> str:
+    """Those rows of `old` whose id `new` does not have. `before` are the columns of `old`, `after` those of `new`. Only casts that
+    lose nothing are written: anything else the engine refuses."""
     id_ = dialect.quoted("id")
-    shown = ", ".join(dialect.cast(f"old.{dialect.quoted(column)}", type_) for column, type_ in columns.items())
+    shown = []
+    for column, type_ in before.items():
+        value, to = f"old.{dialect.quoted(column)}", after[column]
+        is_safe = to is ColumnType.STRING or (type_, to) == (ColumnType.INTEGER, ColumnType.FLOAT)
+        shown.append(dialect.cast(value, to) if type_ is not to and is_safe else value)
     missing = f"NOT EXISTS (SELECT 1 FROM {dialect.qualified(new)} AS new WHERE new.{id_} = old.{id_})"
     return (
-        f"INSERT INTO {dialect.qualified(new)} ({dialect.names(columns)}) "
-        f"SELECT {shown} FROM {dialect.qualified(old)} AS old WHERE {missing}"
+        f"INSERT INTO {dialect.qualified(new)} ({dialect.names(before)}) "
+        f"SELECT {', '.join(shown)} FROM {dialect.qualified(old)} AS old WHERE {missing}"
     )

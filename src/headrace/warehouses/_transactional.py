@@ -45,6 +45,8 @@ from headrace.warehouses.base import (
 logger = logging.getLogger(__name__)
 
 BLOCK_ROWS: Final = 100_000
+_NARROWER: Final = (ColumnType.FLOAT, ColumnType.INTEGER)
+"""A column of a table and of the one that replaces it."""
 _ID: Final[Columns] = {"id": ColumnType.STRING}
 
 
@@ -223,6 +225,9 @@ class TransactionalWarehouse:
 
     def _move(self, session: Session, load: Load) -> None:
         """Compare and set: what makes a repeated load, or another loader's, fail. Raises PositionError."""
+        locks = self._dialect.lock_position()
+        if locks:
+            session.run(locks)
         if session.change(_statements.move(self._dialect, load)) == 1:
             return
         stored = self._position(session, load.consumer, load.partition)
@@ -341,16 +346,18 @@ class TransactionalWarehouse:
         with self._sessions.loading() as session:
             self._columns = None
             known = self._known(session)
-            before, after = known.get(old), known[new]
+            before, after = known.get(old), dict(known[new])
             self._columns = None
             if before is None:
                 with self._transaction(session):
                     self._change(session, new, self._dialect.put_in_place(old, new, is_there=False))
                 return 0
-            only_old = _missing(before, after)
-            with self._transaction(session, add={new: only_old}):
-                types = {column: after.get(column, type_) for column, type_ in before.items()}
-                added = session.change(_statements.add_missing(self._dialect, old, new, types))
+            after = {**before, **after}
+            widen = [column for column, type_ in after.items() if (before.get(column), type_) == _NARROWER]
+            after.update(dict.fromkeys(widen, ColumnType.FLOAT))
+            only_old = _missing(before, known[new])
+            with self._transaction(session, add={new: only_old}, widen={new: widen}):
+                added = session.change(_statements.add_missing(self._dialect, old, new, before, after))
                 self._change(session, old, self._dialect.put_in_place(old, new, is_there=True))
             return added
 
