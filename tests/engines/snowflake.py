@@ -84,6 +84,9 @@ class Cursor:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._cursor.close()
 
 

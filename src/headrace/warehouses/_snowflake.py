@@ -21,7 +21,6 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from headrace.errors import WarehouseUnavailableError
 from headrace.warehouses import _snowflake_errors as errors
 from headrace.warehouses import _snowflake_select
 from headrace.warehouses._deferred_session import DeferredSession, other_turn
@@ -75,9 +74,9 @@ class SnowflakeSession(DeferredSession):
     def _border(self) -> Iterator[None]:
         try:
             yield
-        except (WarehouseUnavailableError, ValueError):
-            raise
         except Exception as error:
+            if not errors.is_drivers(error):
+                raise
             self.is_broken = self.is_broken or errors.breaks(error)
             raise errors.translated(error) from error
 
@@ -186,6 +185,8 @@ class SnowflakeSession(DeferredSession):
             yield Answer(schema.names, types, schema, batches())
 
     def _query_error(self, error: Exception, timeout_seconds: float) -> Exception:
+        if not errors.is_drivers(error):
+            return error
         self.is_broken = self.is_broken or errors.breaks(error)
         return errors.of_query(error, timeout_seconds)
 

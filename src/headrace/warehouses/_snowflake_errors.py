@@ -28,6 +28,11 @@ _WRONG: Final = ("22", "42000", "42601", "0A000")
 """Values that do not fit and statements that are none. Everything else may pass: a right that is given back, a warehouse that resumes."""
 
 
+def is_drivers(error: BaseException) -> bool:
+    """All of the connector's errors have a number; its classes differ between its versions."""
+    return isinstance(error, OSError) or hasattr(error, "errno")
+
+
 def number(error: BaseException) -> int:
     found: Any = getattr(error, "errno", None)
     return found if isinstance(found, int) else -1
