@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -62,6 +62,19 @@ class RejectedEvent(msgspec.Struct, frozen=True, array_like=True, tag_field="ent
 
 
 LogEntry = Event | RejectedEvent
+
+
+class Hour(NamedTuple):
+    """What the books are kept by: a source's events received in one hour (its first moment, UTC)."""
+
+    source: str
+    hour: datetime
+
+
+def hour_of(received_at: datetime) -> datetime:
+    """The first moment of its hour; `received_at` is in UTC."""
+    return received_at.replace(minute=0, second=0, microsecond=0)
+
 
 _encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder(LogEntry)

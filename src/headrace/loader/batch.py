@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, Protocol
 import msgspec
 
 from headrace.errors import RejectedEventError
-from headrace.event import Event, LogEntry, RejectedEvent
+from headrace.event import Event, Hour, LogEntry, RejectedEvent, hour_of
 from headrace.loader import rejected, values
 from headrace.loader.blocks import Block
 from headrace.loader.columns import Fit
@@ -27,7 +27,6 @@ from headrace.warehouses.base import (
     HOUSEKEEPING_TABLES,
     Books,
     ColumnType,
-    Hour,
     Load,
     Position,
     TableName,
@@ -43,11 +42,6 @@ WAITING_ALTOGETHER: Final = 8_192
 
 LATEST: Final = {"identifies": ("users", "user_id"), "groups": ("accounts", "group_id")}
 """The latest-state table of a history table, and the key's column in the history."""
-
-
-def hour_of(moment: datetime) -> datetime:
-    """Its first moment."""
-    return moment.replace(minute=0, second=0, microsecond=0)
 
 
 def _repeated(events: Sequence[Event], fresh: Mapping[str, Event]) -> Collection[datetime]:
@@ -154,14 +148,14 @@ class Batch:
     def add_gap(self, gap: Gap) -> None:
         """What the log lost stands in headrace.rejected: accepted events as rejected, refused ones as refused."""
         where = f"events were lost at the log's offsets {gap.first} to {gap.next - 1}: {gap.reason}"
-        for slug, lost in gap.lost.items():
+        for hour, lost in gap.lost_by_hour.items():
             if lost.accepted:
-                self._add_lost(slug, "log", gap.code, where, lost.accepted)
+                self._add_lost(hour, "log", gap.code, where, lost.accepted)
             if lost.refused:
-                self._add_lost(slug, "collector", gap.code, where, lost.refused)
+                self._add_lost(hour, "collector", gap.code, where, lost.refused)
 
-    def _add_lost(self, slug: str, stage: Literal["log", "collector"], code: str, reason: str, events: int) -> None:
-        self._store_rejected(RejectedEvent(slug, stage, code, reason, "", self._loaded_at, None, events))
+    def _add_lost(self, of: Hour, stage: Literal["log", "collector"], code: str, reason: str, events: int) -> None:
+        self._store_rejected(RejectedEvent(of.source, stage, code, reason, "", of.hour, None, events))
 
     def _reject(self, event: Event, code: str, reason: str) -> None:
         raw, message_id = rejected.raw(event), event_id(event)

@@ -19,6 +19,8 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 
 from headrace.event import Event, LogEntry
+from headrace.event import Hour as Hour  # noqa: PLC0414 -- a word of this port too
+from headrace.event import hour_of as hour_of  # noqa: PLC0414 -- as above
 
 
 class Tally(NamedTuple):
@@ -28,24 +30,12 @@ class Tally(NamedTuple):
     refused: int = 0
 
 
-class Hour(NamedTuple):
-    """What the books are kept by beside their totals: a source's events received in one hour (its first moment, UTC)."""
-
-    source: str
-    hour: datetime
-
-
 UNKNOWN_HOUR: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """Stands for hours that nobody knows any more: before `Hourly.since`, or in damaged chunks."""
 
 
 UNKNOWN_SOURCE: Final = ""
 """Stands in the books for lost entries whose source nobody knows any more."""
-
-
-def hour_of(received_at: datetime) -> datetime:
-    """The first moment of its hour; `received_at` is in UTC."""
-    return received_at.replace(minute=0, second=0, microsecond=0)
 
 
 def tallied(entries: Iterable[LogEntry]) -> dict[Hour, Tally]:

@@ -31,6 +31,7 @@ import msgspec
 from headrace import catalog
 from headrace.config import WarehouseConfig
 from headrace.errors import NotFoundError
+from headrace.event import Hour as Hour  # noqa: PLC0414 -- a word of this port too
 
 HOUSEKEEPING: Final = "headrace"
 """The schema of headrace's own tables in every warehouse."""
@@ -78,13 +79,6 @@ class Books(NamedTuple):
 
     def plus(self, other: Books) -> Books:
         return Books(*(mine + its for mine, its in zip(self, other, strict=True)))
-
-
-class Hour(NamedTuple):
-    """What the books are kept by: a source's events received in one hour (its first moment, UTC)."""
-
-    source: str
-    hour: datetime
 
 
 class Unfinished(NamedTuple):
