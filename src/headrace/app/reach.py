@@ -55,12 +55,12 @@ def arrow(config: Config, sql: str, *, warehouse: str | None = None) -> Any:
         return opened.arrow(sql, max_rows=rows, timeout_seconds=config.warehouse.query_timeout_seconds)
 
 
-def status_of(config: Config) -> Status:
-    """The books and positions now."""
+def status_of(config: Config, hours: float = 0.0) -> Status:
+    """The books and positions now; `hours` is how many of the last hours are told one by one."""
     with suppress(_StoppedError):
-        return msgspec.json.decode(_ask(config, "GET", "/api/status", None), type=Status)
+        return msgspec.json.decode(_ask(config, "GET", f"/api/status?hours={hours}", None), type=Status)
     with Opened(config) as folder_:
-        return folder_.status()
+        return folder_.status(hours)
 
 
 def warehouse_detail(config: Config, slug: str) -> WarehouseDetail:
@@ -162,7 +162,7 @@ class Opened:
         finally:
             opened.close()
 
-    def status(self) -> Status:
+    def status(self, hours: float = 0.0) -> Status:
         """A warehouse that cannot be asked says why."""
         sources = self.sources()
         answers = []
@@ -177,7 +177,7 @@ class Opened:
         readers = self.new_readers()
         try:
             meant = self._meant()
-            return status(sources, readers, answers, meant, datetime.now(UTC), running=False)
+            return status(sources, readers, answers, meant, datetime.now(UTC), running=False, hours=hours)
         finally:
             for reader in readers:
                 reader.close()

@@ -61,7 +61,7 @@ class Worker:
                 self._sources = {source.slug: source for source in sources}
             return self._sources
 
-    def status(self, within_seconds: float = 0.0) -> Status:
+    def status(self, hours: float = 0.0, within_seconds: float = 0.0) -> Status:
         with self._status_turn:
             self.warehouses.notice()
             sources = list(self.sources().values())
@@ -69,10 +69,12 @@ class Worker:
             meant = self.warehouses.meant()
             now = datetime.now(UTC)
             archive = self.archive.status()
-            return status(sources, self._status_readers, answers, meant, now, running=True, archive=archive)
+            return status(
+                sources, self._status_readers, answers, meant, now, running=True, archive=archive, hours=hours
+            )
 
     def known_status(self) -> Status:
-        return self.status(KNOWN_SECONDS)
+        return self.status(within_seconds=KNOWN_SECONDS)
 
     def detail(self, slug: str) -> WarehouseDetail:
         """Raises NotFoundError."""

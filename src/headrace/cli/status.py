@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _POLL_SECONDS: Final = 0.1
 _COLUMNS: Final = ("received", "accepted", "refused", "loaded", "duplicates", "filtered", "rejected", "pending")
 
+_HOURLY: Final = ("accepted", "refused", "loaded", "duplicates", "filtered", "rejected", "pending")
+
 
 def register(app: typer.Typer) -> None:
     app.command("status")(status)
@@ -29,6 +31,10 @@ def status(
         bool, typer.Option("--wait", help="Return when everything accepted is in every warehouse, paused ones aside.")
     ] = False,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0.0, help="How long --wait waits.")] = 60.0,
+    hours: Annotated[
+        float,
+        typer.Option(metavar="N", min=0.0, max=9_600.0, help="Show the books of the last N hours, hour by hour, too."),
+    ] = 0.0,
     as_json: Json = False,
     data: Data = None,
     config: ConfigFile = None,
@@ -39,11 +45,11 @@ def status(
     from headrace.app import reach  # noqa: PLC0415 - as above
 
     chosen = options.settings(data, config)
-    found = reach.status_of(chosen)
+    found = reach.status_of(chosen, hours)
     deadline = time.monotonic() + timeout
     while wait and _unsettled(found) and found.running and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
-        found = reach.status_of(chosen)
+        found = reach.status_of(chosen, hours)
     if as_json:
         print_json(msgspec.to_builtins(found))
     else:
@@ -78,6 +84,7 @@ def _print(found: Status) -> None:
             print_line(f"warehouse {plain(one.warehouse.slug)} ({one.warehouse.kind}): {one.warehouse.state}")
         _print_books(one)
         _print_warehouse(one)
+        _print_hours(one)
         if len(found.warehouses) > 1:
             print_line("")
     if not found.warehouses:
@@ -105,6 +112,25 @@ def _print_books(one: WarehouseStatus) -> None:
             for entry in one.sources
         ),
         "No sources yet; add one with `headrace source add KIND --name NICKNAME`.",
+    )
+    print_line("")
+
+
+def _print_hours(one: WarehouseStatus) -> None:
+    if not one.hours:
+        return
+    print_table(
+        ("HOUR (UTC)", "SOURCE", *(column.upper() for column in _HOURLY), ""),
+        (
+            (
+                f"{entry.hour:%Y-%m-%d %H}:00" if entry.hour else "before",
+                entry.source,
+                *(f"{getattr(entry, column):,}" for column in _HOURLY),
+                "" if entry.is_balanced else "does not add up",
+            )
+            for entry in one.hours
+        ),
+        "",
     )
     print_line("")
 

@@ -9,7 +9,7 @@ import msgspec
 from litestar import Litestar, MediaType, Request, Response, get, post
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.params import Body
+from litestar.params import Body, Parameter
 
 from headrace import __version__
 from headrace.config import WarehouseConfig
@@ -20,6 +20,7 @@ from headrace.console.warehouses import WarehouseDetail
 from headrace.errors import ConfigError, HeadraceError, NotFoundError, RequestError, RetryableError
 from headrace.warehouses.base import QueryResult
 
+MOST_HOURS: Final = 24 * 400
 ARROW_STREAM: Final = "application/vnd.apache.arrow.stream"
 
 
@@ -49,7 +50,9 @@ class Problem(msgspec.Struct, frozen=True):
 class Working(Protocol):
     """What the worker answers. All may be called from any thread and raise HeadraceError."""
 
-    def status(self) -> Status: ...
+    def status(self, hours: float = 0.0) -> Status:
+        """`hours`: how many of the last hours the books tell one by one."""
+        ...
 
     def known_status(self) -> Status:
         """As `status`, out of what the warehouses said some seconds ago."""
@@ -72,8 +75,8 @@ def api(worker: Working, limits: WarehouseConfig) -> Litestar:
     """The whole API, for the Unix socket."""
 
     @get("/api/status", sync_to_thread=True)
-    def show_status() -> Status:
-        return worker.status()
+    def show_status(hours: Annotated[float, Parameter(ge=0, le=MOST_HOURS)] = 0.0) -> Status:
+        return worker.status(hours)
 
     def bounds(asked: Query) -> tuple[int, float]:
         rows = min(asked.max_rows or limits.query_rows, max(limits.query_rows, 1))

@@ -10,7 +10,8 @@ from datetime import datetime
 
 import msgspec
 
-from headrace.log.base import Tally
+from headrace.event import Hour
+from headrace.log.base import UNKNOWN_HOUR, Hourly, Tally
 from headrace.warehouses.base import Books
 from headrace.workspace.records import Source
 
@@ -86,6 +87,60 @@ def balance(
             )
         )
     return entries
+
+
+class HourBooks(msgspec.Struct, frozen=True):
+    """One hour (its first moment, UTC) of a source in one warehouse; None is all that is too old or too damaged to be told by hour.
+
+    `accepted = loaded + duplicates + filtered + rejected + pending` in each. `is_balanced` is false when the warehouse has everything of the
+    log and yet something of the hour is pending, or more was taken than accepted."""
+
+    source: str
+    hour: datetime | None
+    accepted: int
+    refused: int
+    loaded: int
+    duplicates: int
+    filtered: int
+    rejected: int
+    pending: int
+    is_balanced: bool
+
+
+def by_hour(hourly: Hourly, loaded: Mapping[Hour, Books], since: datetime, *, is_at_end: bool) -> list[HourBooks]:
+    """Newest first, hours from `since` on, older ones and unknown ones as one entry a source. `loaded` must have been read before `hourly`."""
+    tallies: dict[Hour, Tally] = {}
+    stored: dict[Hour, Books] = {}
+    known = max(since, hourly.since)
+
+    def folded(key: Hour) -> Hour:
+        return key if key.hour >= known else Hour(key.source, UNKNOWN_HOUR)
+
+    for key, tally in hourly.tallies.items():
+        before = tallies.get(folded(key), Tally())
+        tallies[folded(key)] = Tally(before.accepted + tally.accepted, before.refused + tally.refused)
+    for key, books in loaded.items():
+        stored[folded(key)] = stored.get(folded(key), Books()).plus(books)
+    return [
+        _hour(key, tallies.get(key, Tally()), stored.get(key, Books()), is_at_end=is_at_end)
+        for key in sorted(tallies.keys() | stored.keys(), key=lambda key: (key.hour, key.source), reverse=True)
+    ]
+
+
+def _hour(key: Hour, tally: Tally, books: Books, *, is_at_end: bool) -> HourBooks:
+    pending = tally.accepted - books.loaded - books.duplicates - books.filtered - books.rejected
+    return HourBooks(
+        source=key.source,
+        hour=None if key.hour == UNKNOWN_HOUR else key.hour,
+        accepted=tally.accepted,
+        refused=tally.refused,
+        loaded=books.loaded,
+        duplicates=books.duplicates,
+        filtered=books.filtered,
+        rejected=books.rejected,
+        pending=pending,
+        is_balanced=pending >= 0 and not (is_at_end and pending),
+    )
 
 
 COUNTS: Sequence[str] = (

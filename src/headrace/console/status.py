@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from headrace.console import books
-from headrace.console.books import SourceBooks
+from headrace.console.books import HourBooks, SourceBooks
 from headrace.errors import PositionError
-from headrace.log.base import LogReader, Tally
-from headrace.warehouses.base import Account, Books, Hour
+from headrace.event import Hour, hour_of
+from headrace.log.base import UNKNOWN_HOUR, Hourly, LogReader, Tally
+from headrace.warehouses.base import Account, Books
 from headrace.workspace.records import Source
 
 State = Literal["loading", "opening", "paused", "stopped", "closed"]
@@ -64,6 +65,8 @@ class WarehouseStatus(msgspec.Struct, frozen=True):
     sources: Sequence[SourceBooks]
     partitions: Sequence[PartitionStatus]
     lag_seconds: float
+    hours: Sequence[HourBooks] = ()
+    """Only where they were asked for."""
 
 
 class ArchiveStatus(msgspec.Struct, frozen=True):
@@ -99,9 +102,11 @@ def status(
     *,
     running: bool,
     archive: ArchiveStatus | None = None,
+    hours: float = 0.0,
 ) -> Status:
-    """The books add up exactly at any moment, since each warehouse was asked before the log is. `meant` is a slug."""
-    log = _Log(readers)
+    """The books add up exactly at any moment, since each warehouse was asked before the log is. `meant` is a slug, `hours`
+    how many of the last hours are told one by one."""
+    log = _Log(readers, now - timedelta(hours=hours) if hours else None)
     warehouses = [_warehouse(sources, log, answer, now) for answer in answers]
     first = next(
         (found for found in warehouses if found.warehouse is not None and found.warehouse.slug == meant),
@@ -114,10 +119,21 @@ def status(
 class _Log:
     """The log as it is now."""
 
-    def __init__(self, readers: Sequence[LogReader]) -> None:
+    def __init__(self, readers: Sequence[LogReader], hours_since: datetime | None) -> None:
         self.readers = readers
+        self.hours_since = hours_since
         self.bounds = {reader.partition: reader.bounds() for reader in readers}
+        self.hourly = _summed([reader.hourly() for reader in readers]) if hours_since is not None else None
         self.tallies: Mapping[str, Tally] = books.sum_tallies(reader.totals() for reader in readers)
+
+
+def _summed(partitions: Sequence[Hourly]) -> Hourly:
+    tallies: dict[Hour, Tally] = {}
+    for partition in partitions:
+        for key, tally in partition.tallies.items():
+            before = tallies.get(key, Tally())
+            tallies[key] = Tally(before.accepted + tally.accepted, before.refused + tally.refused)
+    return Hourly(max((partition.since for partition in partitions), default=UNKNOWN_HOUR), tallies)
 
 
 def _warehouse(sources: Sequence[Source], log: _Log, answer: Answer | None, now: datetime) -> WarehouseStatus:
@@ -138,7 +154,11 @@ def _warehouse(sources: Sequence[Source], log: _Log, answer: Answer | None, now:
     loaded = by_source(account.books)
     entries = books.balance(sources, log.tallies, loaded, lag_seconds=lag_seconds, last_event_at=last_event_at)
     state = msgspec.structs.replace(answer.state, discards=account.discards) if answer else None
-    return WarehouseStatus(state, books.totals(entries), entries, partitions, lag_seconds)
+    hours: Sequence[HourBooks] = ()
+    if log.hourly is not None and log.hours_since is not None:
+        is_at_end = all(partition.position >= partition.next for partition in partitions)
+        hours = books.by_hour(log.hourly, account.books, hour_of(log.hours_since), is_at_end=is_at_end)
+    return WarehouseStatus(state, books.totals(entries), entries, partitions, lag_seconds, hours)
 
 
 def by_source(hourly: Mapping[Hour, Books]) -> dict[str, Books]:
