@@ -46,7 +46,7 @@ def add(session: Session, name: TableName, column: str, type_: ColumnType, colum
 
 
 def _state(type_: ColumnType) -> str:
-    return f"AggregateFunction(argMax, {TYPES[type_]}, Tuple({_TIME}, String))"
+    return f"AggregateFunction(argMax, {TYPES[type_]}, String)"
 
 
 def _create_states(where: TableName, columns: Columns) -> str:
@@ -92,8 +92,15 @@ def fold(session: Session, upsert: Upsert, rows: Any, columns: Columns, *, token
     )
 
 
+def _rank(received_at: str, id_: str) -> str:
+    """A text that sorts as (received_at, id): eight bytes of the time, greatest first, and the id. Comparing tuples instead makes
+    folding several times as dear."""
+    sortable = f"bitXor(reinterpretAsUInt64(toUnixTimestamp64Micro(ifNull({received_at}, {_EPOCH}))), {1 << 63})"
+    return f"concat(reverse(reinterpretAsFixedString({sortable})), ifNull({id_}, ''))"
+
+
 def _folded(key: str, place: dict[str, str], brought: list[str], columns: Columns) -> list[str]:
-    rank = f"(ifNull({place['received_at']}, {_EPOCH}), ifNull({place['id']}, ''))"
+    rank = _rank(place["received_at"], place["id"])
     select = [f"assumeNotNull({key})"]
     select += [f"ifNull(max({place[name]}), {_EPOCH})" for name in ("received_at", "loaded_at")]
     return select + [f"argMaxState(CAST({place[name]}, {text(TYPES[columns[name]])}), {rank})" for name in brought]
