@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -137,7 +137,7 @@ class StagedLog:
         self.seconds += time.process_time() - began
         return Slice(entries, offset, (), size)
 
-    def retain(self, needed: int) -> Sequence[Path]:  # noqa: ARG002  # the port has it
+    def retain(self, needed: int, others: Collection[int] = ()) -> Sequence[Path]:  # noqa: ARG002  # the port has it
         return ()
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from headrace.errors import PositionError
@@ -85,7 +85,7 @@ class ListLog:
             offset += 1
         return Slice(entries, offset, (), size_bytes)
 
-    def retain(self, needed: int) -> Sequence[Path]:
+    def retain(self, needed: int, others: Collection[int] = ()) -> Sequence[Path]:
         self.retained.append(needed)
         return ()
 

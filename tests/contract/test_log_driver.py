@@ -355,6 +355,17 @@ def test_repeated_forced_removals_add_up(logs: Logs) -> None:
     assert 0 < reading.lost
 
 
+def test_readers_at_several_positions_are_told_what_each_of_them_lost(logs: Logs) -> None:
+    end = logs.filled(10)
+    config = LogConfig(segment_bytes=65_536, max_bytes=200_000)
+    positions = (2, 3, 5, end - 1)
+    logs.reader(config).retain(2, positions)
+    for position in positions:
+        reading = read_all(logs.reader(), position)
+        assert end - position == reading.lost + len(reading.entries)
+    assert 0 < read_all(logs.reader(), 5).lost
+
+
 def test_the_hard_limit_spares_the_segment_that_is_written(logs: Logs) -> None:
     logs.filled()
     writer, reader = logs.writer(), logs.reader(LogConfig(segment_bytes=65_536, max_bytes=1))

@@ -151,12 +151,11 @@ class Warehouses:
                 held.enter_context(loading.loader.reading)
                 needed_by_loading.append(dict(loading.loader.needed()))
             for reader in readers:
-                needed = {at for of_one in needed_by_loading for at in of_one.get(reader.partition, {0})}
-                if archived is not None:
-                    # Whoever lags behind the log reads on in the archive.
-                    needed = {archived.get(reader.partition, 0)}
-                if needed:
-                    reader.retain(min(needed))
+                positions = {at for of_one in needed_by_loading for at in of_one.get(reader.partition, {0})}
+                # Whoever lags behind the log reads on in the archive, where there is one.
+                needed = min(positions, default=0) if archived is None else archived.get(reader.partition, 0)
+                if positions or archived is not None:
+                    reader.retain(needed, positions)
 
     def end(self) -> None:
         """Load what is left, for a few seconds at the most; the rest is loaded at the next start."""

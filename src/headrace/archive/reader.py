@@ -105,9 +105,9 @@ class ArchivedReader:
             raise PositionError(f"archive: {self._folder} ends at offset {end}, but the stored position is {offset}")
         return Slice((), offset)
 
-    def retain(self, needed: int) -> Sequence[Path]:
+    def retain(self, needed: int, others: Collection[int] = ()) -> Sequence[Path]:
         """The log's; nothing of the archive is removed."""
-        return () if self._log is None else self._log.retain(needed)
+        return () if self._log is None else self._log.retain(needed, others)
 
     def close(self) -> None:
         self._open = None

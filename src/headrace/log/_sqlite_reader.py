@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -123,7 +123,7 @@ class SqliteReader:
             self._cut = None
         return Slice(entries, at, (), size_bytes)
 
-    def retain(self, needed: int) -> Sequence[Path]:
+    def retain(self, needed: int, others: Collection[int] = ()) -> Sequence[Path]:
         self._list()
         closed = []
         for start, following in zip(self._starts, self._starts[1:], strict=False):
@@ -141,8 +141,9 @@ class SqliteReader:
         active_bytes = _segment.size_bytes(_segment.path_of(self._folder, self._starts[-1]))
         removable = _retention.removable(closed, active_bytes, needed, self._config, self._now())
         for segment in removable:
-            if segment.end > needed:
-                self._note_loss(segment, needed)
+            for first in sorted({max(needed, segment.start), *others}):
+                if max(needed, segment.start) <= first < segment.end:
+                    self._note_loss(segment, first, needed)
         for segment in removable:
             opened = self._opened.pop(segment.start, None)
             if opened is not None:
@@ -366,8 +367,7 @@ class SqliteReader:
                 return header.first, header.totals_before
         return (opened.mark.end, opened.mark.totals) if opened.mark else (following.start, None)
 
-    def _note_loss(self, segment: _retention.Closed, needed: int) -> None:
-        first = max(needed, segment.start)
+    def _note_loss(self, segment: _retention.Closed, first: int, needed: int) -> None:
         logger.error(
             "log: max_bytes removes segment %s although offsets %d to %d are not loaded yet; they are lost",
             _segment.path_of(self._folder, segment.start), first, segment.end - 1,

@@ -11,7 +11,7 @@ retention and unreadable chunks for ever, the hours for a bounded number of hour
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
@@ -156,9 +156,10 @@ class LogReader(Protocol):
         Raises PositionError when `offset` is beyond the log's end: the position belongs to another log."""
         ...
 
-    def retain(self, needed: int) -> Sequence[Path]:
+    def retain(self, needed: int, others: Collection[int] = ()) -> Sequence[Path]:
         """Remove segments past the retention by size or age, none that holds an offset >= `needed`, except where
-        the hard limit forces it (logged as an error; reading from there yields a gap `log_removed`).
+        the hard limit forces it (logged as an error; reading from there yields a gap `log_removed`). `others` are the positions
+        of further readers beyond `needed`: for each of them, too, a gap will tell exactly what it lost.
         Returns the files removed. Call it from one process only."""
         ...
 
