@@ -239,8 +239,11 @@ def test_the_same_type_again_applies_what_waits_and_is_refused_when_nothing_does
     assert [5, None] == house.column(TABLE, "size")
     assert 1 == retype(house, f"{TABLE}.size", "integer").reapplied
     assert [5, 6] == house.column(TABLE, "size")
+    house.load(made("m3", properties={"size": "big"}, at=3))
     with pytest.raises(ConfigError, match="is integer already"):
         retype(house, f"{TABLE}.size", "integer")
+    with pytest.raises(ConfigError, match="no column can be made json"):
+        Retype("shop", "order_placed", "size", ColumnType.JSON).run(house.warehouse, lambda: house.now)
 
 
 @pytest.mark.parametrize("table", ["identifies", "users"])

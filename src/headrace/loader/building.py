@@ -13,8 +13,8 @@ import msgspec
 
 from headrace.config import LoaderConfig
 from headrace.errors import PositionError
-from headrace.event import Event
-from headrace.loader.batch import Batch, hour_of
+from headrace.event import Event, hour_of
+from headrace.loader.batch import Batch
 from headrace.loader.conversions import refitted
 from headrace.loader.loader import JOURNAL_BYTES, LOAD_CELLS
 from headrace.loader.parts import read_up_to

@@ -79,18 +79,21 @@ class Retype(msgspec.Struct, frozen=True):
         """Raises ConfigError (nothing is changed then), WideningRefusedError and WarehouseUnavailableError. Safe to call again.
 
         Whoever knows the warehouse's tables must read them again afterwards."""
+        if self.type not in conversions.TYPES:
+            raise ConfigError(f"retype: no column can be made {self.type.value}")
         stored = warehouse.tables()
         name = TableName(self.schema, HISTORY.get(self.table, self.table))
         was = _type_of(stored, name, self.column)
         if TableName(self.schema, BESIDE) in stored:
             raise ConfigError(f"retype: a rebuild of {self.schema} was interrupted; run it again, then change the type")
         waiting = _discards(warehouse, name, self.column)
-        if was is self.type and not waiting:
-            raise ConfigError(
-                f"retype: {'.'.join(name)}.{self.column} is {was.value} already, and headrace.discards holds none of its values"
-            )
         with spooled(self.type) as spool:
             outcome = _Conversion(self, name, spool, now()).run(warehouse, waiting)
+            if was is self.type and not outcome.reapplied:
+                raise ConfigError(
+                    f"retype: {'.'.join(name)}.{self.column} is {was.value} already, and headrace.discards holds nothing "
+                    "that this type takes; choose another type, or string, which takes everything"
+                )
             latest = _latest(stored, name, self.column)
             discards = outcome.discards
             warehouse.retype(Retyping(name, self.column, self.type, spool.blocks(), discards, latest))
