@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from headrace.errors import (
     WideningRefusedError,
 )
 from headrace.warehouses import _postgresql, _postgresql_errors
+from headrace.warehouses._postgresql_dialect import PostgreSQLDialect
 from headrace.warehouses.base import Columns, ColumnType, Load, Place, Position, TableName, Warehouse
 from headrace.warehouses.postgresql import PostgreSQLKind, PostgreSQLSettings
 from made_loads import CONSUMER, TRACK_COLUMNS, TRACKS, arrow, load, rows_of, tracks
@@ -435,6 +437,29 @@ def test_tables_of_others_are_left_alone(server: PostgreSQLServer, database: str
     server.sql("CREATE SCHEMA app", "CREATE TABLE app.pages (number int)", database=database)
     assert TableName("app", "pages") not in warehouse.tables()
     assert {} == dict(warehouse.account(["app"]).last_received)
+
+
+def test_the_documented_statements_are_enough_and_readers_see_later_tables(own_server: PostgreSQLServer) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "warehouses" / "postgresql.md").read_text()
+    set_up, readers, stats = (
+        [statement.strip() for statement in block.split(";") if statement.strip()]
+        for block in re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
+    )
+    own_server.sql(f"DROP ROLE {ROLE}")
+    own_server.sql(*set_up)
+    own_server.sql(*readers, *stats, database="warehouse")
+    dsn = own_server.dsn("warehouse", "headrace", "a long random password")
+    assert all(finding.ok for finding in kind(dsn).check())
+    warehouse = kind(dsn).open()
+    warehouse.commit(tracks(0, 3, new=True))
+    own_server.sql("CREATE ROLE reader LOGIN PASSWORD 'r' IN ROLE analysts")
+    reader = kind(own_server.dsn("warehouse", "reader", "r"))
+    session = _postgresql.PostgreSQLSession(reader.dsn, PostgreSQLDialect(), _postgresql.Limits(5, 10.0))
+    assert session.fetch("SELECT count(*) FROM shop.tracks").column(0).to_pylist() == [3]
+    with pytest.raises(WarehouseUnavailableError, match="privilege"):
+        session.run(["DELETE FROM shop.tracks"])
+    session.close()
+    warehouse.close()
 
 
 # Values.

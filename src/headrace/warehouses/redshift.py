@@ -32,6 +32,10 @@ class RedshiftSettings(WarehouseSettings, frozen=True, forbid_unknown_fields=Tru
         float,
         msgspec.Meta(description="A statement of the loader that takes longer is cancelled, and tried again.", gt=0),
     ] = 1800.0
+    interval_seconds: Annotated[
+        float,
+        msgspec.Meta(description="How long to wait from one load to the next while little is waiting.", ge=0),
+    ] = 60.0
 
 
 class RedshiftKind(WarehouseKind):
@@ -45,6 +49,10 @@ class RedshiftKind(WarehouseKind):
         "GRANT CREATE, TEMPORARY ON DATABASE warehouse TO headrace;",
     )
     Settings = RedshiftSettings
+
+    @property
+    def pace_seconds(self) -> float:
+        return cast("RedshiftSettings", self.settings).interval_seconds
 
     @property
     def dsn(self) -> str:
