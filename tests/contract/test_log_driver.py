@@ -363,6 +363,7 @@ def test_readers_at_several_positions_are_told_what_each_of_them_lost(logs: Logs
     for position in positions:
         reading = read_all(logs.reader(), position)
         assert end - position == reading.lost + len(reading.entries)
+        assert {"shop"} >= {source for gap in reading.gaps for source in gap.lost}
     assert 0 < read_all(logs.reader(), 5).lost
 
 
