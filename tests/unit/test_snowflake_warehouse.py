@@ -287,6 +287,15 @@ def test_only_a_wrong_statement_or_value_is_the_loads_own_fault(errno: int, stat
     assert isinstance(errors.translated(RefusedError(errno, state, f"{errno:06} ({state}): said")), expected)
 
 
+@pytest.mark.parametrize(
+    ("errno", "state", "expected"),
+    [(250_001, "n/a", True), (14, "HYT00", True), (390_114, "n/a", True), (1, "08003", True), (3_001, "42501", False)],
+)
+def test_a_lost_connection_is_opened_again(errno: int, state: str, expected: bool) -> None:  # noqa: FBT001
+    """As versions 4.8 and 5.2 of the connector tell of a port where nobody listens, and of a session that is gone."""
+    assert expected == errors.breaks(RefusedError(errno, state, "said"))
+
+
 class Refusing:
     """A connection that refuses statements which begin so."""
 

@@ -39,15 +39,16 @@ def number(error: BaseException) -> int:
 
 
 def breaks(error: BaseException) -> bool:
-    """Whether the connection is past use: the driver's own numbers for a network that failed are 25...."""
+    """Whether the connection is past use: the driver's own numbers for a network that failed are 25...., in its version 5
+    they have the SQLSTATE of a timeout."""
     code, state = number(error), str(getattr(error, "sqlstate", None) or "")
-    return 250_000 <= code < 260_000 or code in _LOST or state.startswith("08") or isinstance(error, OSError)
+    return 250_000 <= code < 260_000 or code in _LOST or state.startswith(("08", "HYT")) or isinstance(error, OSError)
 
 
 def said(error: BaseException) -> str:
     """One line, without the number that stands before it."""
     text = " ".join(str(getattr(error, "msg", None) or error).split())
-    return re.sub(r"^\d{6} \(\w+\): (?:[0-9a-f-]{36}: )?", "", text)[:500]
+    return re.sub(r"^\d{6}(?: \(\w+\))?: (?:[0-9a-f-]{36}: )?", "", text)[:500]
 
 
 def translated(error: BaseException) -> HeadraceError | ValueError:
