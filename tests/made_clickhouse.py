@@ -22,7 +22,7 @@ def wide_load(start: int, end: int, **more: Any) -> Load:
     named = [("shop", "tracks", f"c{start}", f"c{start}", "string", started, started)]
     of_loads = [(CONSUMER, 0, "log-1", start, end, "{}", end - start, started, 0.5, "ok")]
     discards = [("shop", "tracks", f"e{start}", "c", "1", "x", at(start), started)]
-    house = {"columns": named, "loads": of_loads, "discards": discards}
+    house: dict[str, list[Any]] = {"columns": named, "loads": of_loads, "discards": discards}
     rows = {
         TRACKS: arrow(TRACK_COLUMNS, of_tracks),
         ORDERS: arrow(TRACK_COLUMNS, of_tracks),

@@ -18,7 +18,7 @@ import pytest
 
 from engines.clickhouse import embedded
 from headrace.errors import WarehouseUnavailableError, WideningRefusedError
-from headrace.warehouses import _clickhouse, _clickhouse_lease, _clickhouse_load
+from headrace.warehouses import _clickhouse, _clickhouse_house, _clickhouse_lease, _clickhouse_load
 from headrace.warehouses._clickhouse import ClickHouse
 from headrace.warehouses._clickhouse_check import logged_in
 from headrace.warehouses._clickhouse_session import Session
@@ -248,13 +248,13 @@ def test_the_load_may_be_given_again_when_its_last_answer_was_lost(
 ) -> None:
     warehouse = open_()
     warehouse.commit(tracks(0, 5, new=True))
-    end = _clickhouse._clickhouse_house.end
+    end = _clickhouse_house.end
 
     def lost(*args: Any, **more: Any) -> None:
         end(*args, **more)
         raise WarehouseUnavailableError("the answer was lost")
 
-    monkeypatch.setattr(_clickhouse._clickhouse_house, "end", lost)
+    monkeypatch.setattr(_clickhouse_house, "end", lost)
     with pytest.raises(WarehouseUnavailableError):
         warehouse.commit(tracks(5, 8))
     monkeypatch.undo()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from headrace.warehouses.base import Warehouse
 
-_GRANTS = "CREATE DATABASE, CREATE TABLE, CREATE VIEW, DROP TABLE, DROP VIEW, ALTER TABLE, ALTER VIEW, SELECT, INSERT"
+_GRANTS = "CREATE DATABASE, CREATE TABLE, CREATE VIEW, DROP TABLE, DROP VIEW, DROP DATABASE, ALTER TABLE, ALTER VIEW, SELECT, INSERT"
 
 
 def _described(text: str, *, secret: bool = False) -> msgspec.Meta:
@@ -46,12 +46,13 @@ class ClickHouseKind(WarehouseKind):
     docs_url = "https://clickhouse.com/docs/interfaces/http"
     guarantee = "per table"
     tried = (
-        "ClickHouse 26.9 embedded (chdb), through the same client class; HTTP against a stand-in before that engine; "
-        "not yet on a server of its own, a cluster or ClickHouse Cloud"
+        "ClickHouse 26.9 embedded (chdb), through the same client class; "
+        "HTTP against a stand-in before that engine; not yet on a server of its own, a cluster or ClickHouse Cloud"
     )
     setup = (
         "CREATE USER headrace IDENTIFIED BY '...'",
         f"GRANT {_GRANTS} ON *.* TO headrace",
+        "GRANT CREATE TEMPORARY TABLE ON *.* TO headrace",
         "CREATE USER headrace_query IDENTIFIED BY '...' SETTINGS readonly = 2",
         "GRANT SELECT ON headrace.* TO headrace_query, and on each source's schema",
     )
