@@ -83,7 +83,7 @@ class IcebergKind(WarehouseKind):
         return cast("IcebergSettings", self.settings)
 
     @property
-    def interval_seconds(self) -> float:
+    def pace_seconds(self) -> float:
         """The least time from one load's beginning to the next's."""
         return self._chosen.interval_seconds
 
