@@ -24,6 +24,9 @@ import adbc_driver_postgresql.dbapi  # type: ignore[import-untyped]  # it ships 
 import psutil
 
 from conftest import missing
+from headrace.config import WarehouseConfig
+from headrace.warehouses.base import Place
+from headrace.warehouses.postgresql import PostgreSQLKind, PostgreSQLSettings
 
 ADMIN: Final = "admin"
 ADMIN_PASSWORD: Final = "admin secret %/@"
@@ -196,3 +199,8 @@ class PostgreSQLServer:
 def shared() -> PostgreSQLServer:
     """One server for everything that does not stop it, ended with the tests."""
     return PostgreSQLServer()
+
+
+def kind(dsn: str, **settings: Any) -> PostgreSQLKind:
+    chosen = PostgreSQLSettings(dsn=dsn, connect_seconds=5, **settings)
+    return PostgreSQLKind(chosen, Place("team", Path("/nowhere"), WarehouseConfig()))

@@ -13,7 +13,7 @@ import itertools
 import logging
 import secrets
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final, NamedTuple
 
@@ -109,8 +109,8 @@ class PostgreSQLSession:
     def blocks(self, query: str, max_rows: int) -> Iterator[pa.RecordBatch]:
         with self._translated(), self._connection.cursor() as cursor:
             cursor.execute(query)
-            with cursor.fetch_record_batch() as reader:
-                for batch in reader:
+            with cursor.fetch_record_batch() as reader, self._ended_early() as read:
+                for batch in read(reader):
                     for start in range(0, batch.num_rows, max_rows):
                         yield _plain(batch.slice(start, max_rows))
 
@@ -188,37 +188,39 @@ class PostgreSQLSession:
             with self._connection.cursor() as cursor:
                 cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(ANSWER_BATCH_BYTES)})
                 cursor.execute(_postgresql_select.one_statement(sql))
-                with cursor.fetch_record_batch() as reader:
-                    yield _answer(reader)
+                with cursor.fetch_record_batch() as reader, self._ended_early() as read:
+                    yield _answer(reader, read)
         except _ERRORS as error:
-            self.is_broken = self.is_broken or _postgresql_errors.breaks(error)
-            raise self._refusal(error, timeout_seconds) from None
+            if _postgresql_errors.breaks(error):
+                self.is_broken = True
+                raise _postgresql_errors.translated(error) from None
+            raise _refusal(error, timeout_seconds) from None
         finally:
             self.rollback()
+
+    @contextmanager
+    def _ended_early(self) -> Iterator[Callable[[pa.RecordBatchReader], Iterator[pa.RecordBatch]]]:
+        """Closing a reader before its end would fetch all the rest first, so what runs is cancelled. The cancellation may reach the
+        server late and hit another statement: the session is not used again."""
+        is_read = True
+
+        def read(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+            nonlocal is_read
+            is_read = False
+            yield from reader
+            is_read = True
+
+        try:
+            yield read
+        finally:
+            if not is_read:
+                self.is_broken = True
+                self.cancel()
 
     def _volatile_functions(self) -> frozenset[str]:
         if self._volatile is None:
             self._volatile = frozenset(self.fetch(self.volatile_functions).column(0).to_pylist())
         return self._volatile
-
-    def _refusal(self, error: Exception, timeout_seconds: float) -> Exception:
-        state, said = _postgresql_errors.sqlstate(error), _postgresql_errors.text(error)
-        if "user request" in said:
-            return QueryError(
-                "the query was cancelled: the warehouse is being closed, or an administrator did so", "query_timeout"
-            )
-        if state == "57014" or "statement timeout" in said:
-            late = f"the query was cancelled after {timeout_seconds:g} seconds: narrow it down"
-            return QueryError(late, "query_timeout")
-        if self.is_broken:
-            return _postgresql_errors.translated(error)
-        if state == "25006":
-            return QueryError(f"{said}: {_postgresql_select.ALLOWED}")
-        if state == "42501":
-            return QueryError(f"the warehouse's role may not do that: {said}")
-        if state == "53200":
-            return QueryError(f"the query needs more memory than the server has: {said}", "query_memory")
-        return QueryError(f"the query failed: {said}", "query_wrong")
 
     def is_fit(self) -> bool:
         if self.is_broken:
@@ -237,6 +239,24 @@ class PostgreSQLSession:
         self.is_closed = True
         with suppress(Exception):
             self._connection.close()
+
+
+def _refusal(error: Exception, timeout_seconds: float) -> QueryError:
+    state, said = _postgresql_errors.sqlstate(error), _postgresql_errors.text(error)
+    if "user request" in said:
+        return QueryError(
+            "the query was cancelled: the warehouse is being closed, or an administrator did so", "query_timeout"
+        )
+    if state == "57014" or "statement timeout" in said:
+        late = f"the query was cancelled after {timeout_seconds:g} seconds: narrow it down"
+        return QueryError(late, "query_timeout")
+    if state == "25006":
+        return QueryError(f"{said}: {_postgresql_select.ALLOWED}")
+    if state == "42501":
+        return QueryError(f"the warehouse's role may not do that: {said}")
+    if state == "53200":
+        return QueryError(f"the query needs more memory than the server has: {said}", "query_memory")
+    return QueryError(f"the query failed: {said}", "query_wrong")
 
 
 def _since(row: Mapping[str, Any]) -> str:
@@ -288,7 +308,7 @@ def _storage_type(type_: pa.DataType) -> pa.DataType:
     return type_.storage_type if isinstance(type_, pa.BaseExtensionType) else type_
 
 
-def _answer(reader: pa.RecordBatchReader) -> Answer:
+def _answer(reader: pa.RecordBatchReader, read: Callable[[pa.RecordBatchReader], Iterator[pa.RecordBatch]]) -> Answer:
     names, types, fields = [], [], []
     for field in reader.schema:
         type_ = (field.metadata or {}).get(b"POSTGRESQL:type", str(field.type).encode()).decode()
@@ -298,7 +318,7 @@ def _answer(reader: pa.RecordBatchReader) -> Answer:
         types.append(type_)
         fields.append(pa.field(field.name, _storage_type(field.type)))
     decimals = [place for place, type_ in enumerate(types) if type_ == "numeric"]
-    return Answer(names, types, pa.schema(fields), (_plain(batch) for batch in reader), decimals)
+    return Answer(names, types, pa.schema(fields), (_plain(batch) for batch in read(reader)), decimals)
 
 
 def _is_opaque(type_: pa.DataType) -> bool:

@@ -32,6 +32,7 @@ An id is looked up when the loader's filters call it possible (one in a million,
 decide. More than FEW ids are found by one pass over the span."""
 LATEST: Final = ("users", "accounts")
 FEW: Final = 16
+RANGE_PAGES: Final = 64
 
 
 def _array(column: pa.ChunkedArray) -> str:
@@ -106,12 +107,13 @@ class PostgreSQLDialect(Dialect):
         looked_up = [column for column in LOOKED_UP.get(name.table, ()) if column in columns]
         if not looked_up or "received_at" not in columns:
             return []
-        # Filters of 20 % of the rows that could be in the pages: rows are far wider than the least possible.
+        # Filters of 20 % of the rows that could be in the pages: rows are far wider than the least possible. All filters of a range
+        # together are one index row, which must fit a page: full ones do not compress, and 8,900 bytes made every insert fail.
         filters = ", ".join(
             f"{self.quoted(column)} text_bloom_ops (n_distinct_per_range = -0.2)" for column in looked_up
         )
         on = f"{self.qualified(name)} USING brin ({filters}, {self.quoted('received_at')})"
-        return [f"CREATE INDEX ON {on} WITH (pages_per_range = 64, autosummarize = on)"]
+        return [f"CREATE INDEX ON {on} WITH (pages_per_range = {RANGE_PAGES // len(looked_up)}, autosummarize = on)"]
 
     def among(self, column: str, wanted: Wanted) -> str:
         # As an expression it does not use the index, which would be read once an id.
