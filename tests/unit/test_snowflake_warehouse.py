@@ -20,7 +20,17 @@ from headrace.warehouses._deferred import DeferredWarehouse
 from headrace.warehouses._snowflake import SnowflakeSession
 from headrace.warehouses._snowflake_dialect import SnowflakeDialect
 from headrace.warehouses._snowflake_select import judged
-from headrace.warehouses.base import Columns, ColumnType, Load, Place, TableName, kind
+from headrace.warehouses.base import (
+    HOUSEKEEPING,
+    HOUSEKEEPING_TABLES,
+    Columns,
+    ColumnType,
+    Load,
+    Place,
+    Retyping,
+    TableName,
+    kind,
+)
 from headrace.warehouses.snowflake import SnowflakeSettings, checked
 from made_loads import CONSUMER, TRACK_COLUMNS, TRACKS, arrow, at, load, rows_of, tracks
 
@@ -224,6 +234,41 @@ def test_a_widening_that_was_cut_off_is_finished(house: House, step: str, again:
     warehouse.commit(wide)
     assert columns | {"n": ColumnType.FLOAT} == warehouse.tables()[name]
     assert [["a", 7.0], ["b", 7.5]] == rows_of(warehouse, "SELECT id, n FROM shop.n ORDER BY id")
+    left = rows_of(warehouse, "SELECT column_name FROM information_schema.columns WHERE contains(column_name, '__')")
+    assert [] == left
+
+
+RETYPING = {
+    'ALTER TABLE "SHOP"."R" ADD': ColumnType.STRING,
+    "COMMIT": ColumnType.STRING,
+    'ALTER TABLE "SHOP"."R" RENAME COLUMN "V" TO': ColumnType.FLOAT,
+    'ALTER TABLE "SHOP"."R" RENAME COLUMN "V__': ColumnType.FLOAT,
+    'ALTER TABLE "SHOP"."R" DROP': ColumnType.FLOAT,
+}
+"""A statement of a change of type, and the column's type after the next opening if it was the last."""
+
+
+@pytest.mark.parametrize("step", RETYPING)
+def test_a_change_of_type_that_was_cut_off_is_there_as_a_whole_or_not_at_all(house: House, step: str) -> None:
+    name = TableName("shop", "r")
+    columns: Columns = {"id": ColumnType.STRING, "received_at": ColumnType.TIMESTAMP, "v": ColumnType.STRING}
+    named = TableName(HOUSEKEEPING, "columns")
+    known = arrow(HOUSEKEEPING_TABLES["columns"], [("shop", "r", "v", "v", "string", at(0), at(0))])
+    rows = {name: arrow(columns, [("a", at(1), "7"), ("b", at(2), "x")]), named: known}
+    house.warehouse.commit(load(0, 1, rows, create={name: columns}))
+    value: Columns = {"id": ColumnType.STRING, "received_at": ColumnType.TIMESTAMP, "value": ColumnType.FLOAT}
+    none = arrow(HOUSEKEEPING_TABLES["discards"], [])
+    retyping = Retyping(name, "v", ColumnType.FLOAT, [arrow(value, [("a", at(1), 7.0)])], none)
+    house.fails[step] = RefusedError(250_003, "08001", "the connection was reset")
+    with pytest.raises(WarehouseUnavailableError):
+        house.warehouse.retype(retyping)
+    house.warehouse.close()
+    warehouse = house.opened()
+    expected = [["a", "7"], ["b", "x"]] if RETYPING[step] is ColumnType.STRING else [["a", 7.0], ["b", None]]
+    assert RETYPING[step] is warehouse.tables()[name]["v"]
+    assert expected == rows_of(warehouse, "SELECT id, v FROM shop.r ORDER BY id")
+    warehouse.retype(retyping)
+    assert [["a", 7.0], ["b", None]] == rows_of(warehouse, "SELECT id, v FROM shop.r ORDER BY id")
     left = rows_of(warehouse, "SELECT column_name FROM information_schema.columns WHERE contains(column_name, '__')")
     assert [] == left
 
