@@ -11,9 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
+import pyarrow as pa
+
 from headrace.event import Event
+from headrace.loader.columns import ARROW_TYPES
 from headrace.loader.rows import event_id
-from headrace.warehouses.base import HISTORY_TABLES, TableName, Warehouse
+from headrace.warehouses.base import HISTORY_TABLES, ColumnType, TableName, Warehouse
 
 EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 CACHE_KILOBYTES: Final = 32_768
@@ -23,11 +26,12 @@ Moments = dict[int, bool]
 
 
 class Judged(NamedTuple):
-    """`is_new`: the event is to become a row. `is_waiting`: another one with its id is in the load that is being made.
+    """`moment` is its received_at in microseconds. `is_new`: the event is to become a row. `is_waiting`: another one with its id is in the load that is being made.
     `is_regained`: it, or what it repeats, is in no old table."""
 
     event: Event
     message_id: str
+    moment: int
     is_new: bool
     is_waiting: bool
     is_regained: bool
@@ -61,8 +65,8 @@ class RebuiltIds:
         self._database.execute("BEGIN")
         for name in (TableName(schema, table) for table in HISTORY_TABLES):
             for block in self._warehouse.column_values(name, "id") if name in stored else ():
-                moments = (_of(moment) for moment in block["received_at"].to_pylist())
-                rows = zip(block["id"].to_pylist(), moments, strict=True)
+                moments = block["received_at"].cast(ARROW_TYPES[ColumnType.TIMESTAMP]).cast(pa.int64())
+                rows = zip(block["id"].to_pylist(), moments.to_pylist(), strict=True)
                 self._database.executemany("INSERT INTO old VALUES (?, ?)", rows)
         self._database.execute("COMMIT")
         # Sorted at once, which is much cheaper than row by row.
@@ -76,7 +80,7 @@ class RebuiltIds:
         return self._warehouse.rejected_ids(slug, ids) if slug in self.sources_with_rejected else set()
 
     def add(self, schema: str, received_at_by_id: Mapping[str, datetime]) -> None:  # noqa: ARG002 - as above
-        """The load was committed."""
+        """Asked after the commit of the load."""
         in_load, self._in_load = self._in_load, {}
         self.loaded = received_at_by_id
         rows = [
@@ -89,7 +93,7 @@ class RebuiltIds:
 
     def take(self, judged: Judged) -> None:
         """The event is in the load that is being made."""
-        self._in_load.setdefault(judged.message_id, {})[_of(judged.event.received_at)] = judged.is_regained
+        self._in_load.setdefault(judged.message_id, {})[judged.moment] = judged.is_regained
 
     def judged(self, events: Sequence[Event]) -> Iterator[Judged]:
         """Of a part of the log; what was taken of the events before is known at each."""
@@ -106,7 +110,7 @@ class RebuiltIds:
             else:
                 near = [regained for other, regained in known.items() if abs(moment - other) <= self._window]
                 is_new, is_regained = not near, not near or any(near)
-            yield Judged(event, message_id, is_new, bool(in_load), is_regained)
+            yield Judged(event, message_id, moment, is_new, bool(in_load), is_regained)
 
     def _found(self, table: str, regained: str, ids: Sequence[str]) -> dict[str, Moments]:
         places = ", ".join("?" * len(ids))
