@@ -295,9 +295,11 @@ def test_a_second_loader_is_refused_while_the_first_lives_and_is_told_who_it_is(
     first = open_()
     first.commit(tracks(0, 5, new=True))
     second = open_()
-    for attempt in (lambda: second.position(CONSUMER, 0), lambda: second.commit(tracks(5, 8))):
-        with pytest.raises(WarehouseUnavailableError, match=f"{os.uname().nodename} {os.getpid()} loads into"):
-            attempt()
+    told = f"{os.uname().nodename} {os.getpid()} loads into"
+    with pytest.raises(WarehouseUnavailableError, match=told):
+        second.position(CONSUMER, 0)
+    with pytest.raises(WarehouseUnavailableError, match=told):
+        second.commit(tracks(5, 8))
     first.commit(tracks(5, 8))
     first.close()
     assert Position("log-1", 8) == second.position(CONSUMER, 0)
