@@ -281,12 +281,31 @@ def test_a_changed_password_is_said_to_be_so_and_stands_in_no_text(own_server: P
     warehouse.close()
 
 
-@pytest.mark.parametrize("dsn", ["", "mysql://x", f"{ROLE}:{PASSWORD}@localhost/x", "postgresql://a b"])
-def test_a_dsn_that_is_none_is_the_operators_matter(dsn: str) -> None:
-    with pytest.raises(ConfigError, match="dsn") as refused:
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "",
+        f"mysql://{ROLE}:{PASSWORD}@h/x",
+        f"{ROLE}:{PASSWORD}@localhost/x",
+        f"postgresql://{ROLE}:{PASSWORD} @h/x",
+        f"postgresql://{ROLE}:{PASSWORD}/x@h/x",
+        f"postgresql://{ROLE}:12/{PASSWORD}@h/x",
+        f"postgresql://{ROLE}:%{PASSWORD}@h/x",
+    ],
+)
+def test_a_dsn_that_is_none_is_the_operators_matter_and_is_not_shown(dsn: str) -> None:
+    with pytest.raises(ConfigError, match="its dsn") as refused:
         kind(dsn).open()
     assert PASSWORD not in str(refused.value)
-    assert not kind(dsn).check()[0].ok
+    (finding,) = kind(dsn).check()
+    assert not finding.ok
+    assert PASSWORD not in finding.text + finding.remedy
+
+
+@pytest.mark.parametrize("hosts", ["h", "h:5432", "[::1]:5432", "a:1,b:2", "", "%2Frun%2Fpostgresql"])
+def test_every_form_of_a_host_is_taken(hosts: str) -> None:
+    dsn = f"postgresql://{ROLE}:a%40b@{hosts}/warehouse?sslmode=require"
+    assert dsn == kind(f" {dsn}\n").dsn
 
 
 def test_no_text_of_an_error_has_a_password() -> None:

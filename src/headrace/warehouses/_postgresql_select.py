@@ -61,6 +61,9 @@ def check(sql: str, volatile: frozenset[str]) -> None:
     if first[0] != "word" or first[1] not in _BEGINS:
         raise QueryError(f"{first[1].upper()} is refused: {ALLOWED}")
     for (kind, name), following in zip(found, [*found[1:], ("other", "")], strict=True):
+        if kind == following[0] == "text":
+            # Whether a backslash escapes in the second piece depends on the first, and a quote's end on that.
+            raise QueryError("a text in several pieces is refused: write it in one")
         if kind in ("word", "quoted") and following == ("other", "(") and name in volatile and name not in HARMLESS:
             raise QueryError(f"the function {name} is refused: it may do more than give an answer")
 

@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import Annotated, Final, cast
+from typing import Annotated, cast
 
 import msgspec
 
 from headrace.errors import ConfigError
+from headrace.warehouses._dsn import checked
 from headrace.warehouses.base import Finding, Warehouse, WarehouseKind, WarehouseSettings
-
-_DSN: Final = re.compile(r"postgres(?:ql)?://[^\s]+")
 
 
 class PostgreSQLSettings(WarehouseSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -49,15 +47,7 @@ class PostgreSQLKind(WarehouseKind):
     @property
     def dsn(self) -> str:
         """Raises ConfigError when it is none."""
-        dsn = cast("PostgreSQLSettings", self.settings).dsn.strip()
-        if not _DSN.fullmatch(dsn):
-            form = (
-                "postgresql://ROLE:PASSWORD@HOST:5432/DATABASE, special characters of the password in percent notation"
-            )
-            raise ConfigError(
-                f"warehouse {self.place.slug}: its dsn is {'empty' if not dsn else 'no such address'}; write {form}"
-            )
-        return dsn
+        return checked(cast("PostgreSQLSettings", self.settings).dsn, self.place.slug, 5432)
 
     def open(self) -> Warehouse:
         from headrace.warehouses._postgresql import opened

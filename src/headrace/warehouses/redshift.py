@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import Annotated, Final, cast
+from typing import Annotated, cast
 
 import msgspec
 
 from headrace.errors import ConfigError, HeadraceError
+from headrace.warehouses._dsn import checked
 from headrace.warehouses.base import Finding, Warehouse, WarehouseKind, WarehouseSettings
-
-_DSN: Final = re.compile(r"postgres(?:ql)?://\S+")
 
 
 class RedshiftSettings(WarehouseSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -57,11 +55,7 @@ class RedshiftKind(WarehouseKind):
     @property
     def dsn(self) -> str:
         """Raises ConfigError when it is none."""
-        dsn = cast("RedshiftSettings", self.settings).dsn.strip()
-        if not _DSN.fullmatch(dsn):
-            form = "postgresql://ROLE:PASSWORD@HOST:5439/DATABASE?sslmode=require"
-            raise ConfigError(f"warehouse {self.place.slug}: its dsn is empty or no such address; write {form}")
-        return dsn
+        return checked(cast("RedshiftSettings", self.settings).dsn, self.place.slug, 5439)
 
     def open(self) -> Warehouse:
         from headrace.warehouses._redshift import opened

@@ -6,7 +6,7 @@ CREATE SCHEMA IF NOT EXISTS "headrace";
 CREATE SCHEMA IF NOT EXISTS "shop";
 CREATE TABLE "headrace"."offsets" ("consumer" text, "partition" bigint, "incarnation" text, "next" bigint, PRIMARY KEY ("consumer", "partition"));
 CREATE TABLE "shop"."identifies" ("id" text, "user_id" text, "received_at" timestamptz, "loaded_at" timestamptz, "plan" text, "2fa_enabled" boolean, "_extra" jsonb);
-CREATE INDEX ON "shop"."identifies" USING brin ("id" text_bloom_ops (n_distinct_per_range = -0.2), "user_id" text_bloom_ops (n_distinct_per_range = -0.2), "received_at") WITH (pages_per_range = 64, autosummarize = on);
+CREATE INDEX ON "shop"."identifies" USING brin ("id" text_bloom_ops (n_distinct_per_range = -0.2), "user_id" text_bloom_ops (n_distinct_per_range = -0.2), "received_at") WITH (pages_per_range = 32, autosummarize = on);
 ALTER TABLE "shop"."tracks" ADD COLUMN "plan" text, ADD COLUMN "2fa_enabled" boolean;
 
 -- widen
