@@ -180,7 +180,7 @@ class Loader:
         Raises WarehouseUnavailableError (call again: the same events are tried) and PositionError (never go on)."""
         try:
             self._place()
-            for partition in [self._prepared.partition] if self._prepared else list(self._partitions):
+            for partition in self._in_turn():
                 outcome = self._load(partition)
                 if outcome is not None:
                     self._next_load = self._pace(outcome)
@@ -189,6 +189,15 @@ class Loader:
             self._failed(error)
             raise
         return None
+
+    def _in_turn(self) -> Sequence[Partition]:
+        """A load that hangs comes first, then one to be made again: look-ups of ids leave its rows out as long as it is unfinished,
+        so that no other partition may load meanwhile."""
+        if self._prepared is not None:
+            return [self._prepared.partition]
+        partitions = list(self._partitions)
+        unfinished = [one for one in partitions if self._warehouse.unfinished(self._consumer, one.number) is not None]
+        return unfinished or partitions
 
     def _is_due(self) -> bool:
         if self._prepared is not None or not all(partition.is_placed for partition in self._partitions):
