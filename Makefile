@@ -57,18 +57,18 @@ format: $(VENV)/.test
 	$(BIN)/ruff format
 
 bench: $(VENV)/.test
-	@.ci/debian nginx=nginx-light
+	@.ci/debian nginx=nginx-light pg_ctlcluster=postgresql
 	$(BIN)/python bench/run.py "$(PARTS)"
 
 crash: $(VENV)/.test
-	@.ci/debian strace
+	@.ci/debian strace pg_ctlcluster=postgresql
 	$(BIN)/python tests/crash/run.py --rounds $(ROUNDS) --seed $(SEED)
 
 lock: | .venv-lock/bin/uv
 	.venv-lock/bin/python .ci/lock.py $(LOCK_ARGS)
 
 setup: $(VENV)/.test $(NODE_CLIENTS)/node_modules/.installed
-	@.ci/debian strace chromium
+	@.ci/debian strace chromium zstd pg_ctlcluster=postgresql
 
 clean:
 	rm -rf $(VENV) .venv-lock $(NODE_CLIENTS)/node_modules build dist
