@@ -30,8 +30,35 @@ logger = logging.getLogger(__name__)
 DRAIN_SECONDS: Final = 3.0
 OPEN_AGAIN_SECONDS: Final = 1.0
 LONGEST_OPEN_AGAIN_SECONDS: Final = 15.0
+ANSWER_SECONDS: Final = 5.0
 OPENING_SECONDS: Final = 10.0
 JOIN_SECONDS: Final = 8.0
+
+
+class _Asking:
+    """One question for a warehouse's account, in a thread of its own, since nobody can end a call that hangs."""
+
+    def __init__(self, loading: Loading, schemas: Sequence[str]) -> None:
+        self.began = time.monotonic()
+        self.asked_at = datetime.now(UTC)
+        self.account: Account | None = None
+        self.error = ""
+        self.ended = threading.Event()
+        self._loading = loading
+        self._schemas = schemas
+        threading.Thread(target=self._run, name=f"ask-{loading.slug}", daemon=True).start()
+
+    @property
+    def done(self) -> bool:
+        return self.ended.is_set()
+
+    def _run(self) -> None:
+        try:
+            self.account = self._loading.opened().account(self._schemas)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, it is the answer
+            self.error = str(error) or type(error).__name__
+        finally:
+            self.ended.set()
 
 
 class Loading:
@@ -69,6 +96,8 @@ class Loading:
         self._error: str | None = None
         self._stopped: str | None = None
         self._last: tuple[datetime, Account] | None = None
+        self._asking: _Asking | None = None
+        self._asking_turn = threading.Lock()
         self._thread = threading.Thread(target=self._run, name=f"load-{self.slug}", daemon=True)
 
     @property
@@ -146,15 +175,11 @@ class Loading:
 
     def answer(self, sources: Sequence[Source], within_seconds: float = 0.0) -> Answer:
         """What `status` is made of: asked of the warehouse now, unless it was `within_seconds`, or what it said last."""
-        as_of = None
         unanswered = None
         now = datetime.now(UTC)
         if self._last is None or (now - self._last[0]).total_seconds() >= within_seconds:
-            try:
-                self._last = (now, self.opened().account([source.schema for source in sources]))
-            except HeadraceError as error:
-                as_of = self._last[0] if self._last else now
-                unanswered = self._shown(error)
+            unanswered = self._ask([source.schema for source in sources])
+        as_of = None if unanswered is None else self._last[0] if self._last else now
         loader = self.loader
         progress = loader.progress() if loader else ()
         last = max(progress, key=lambda part: part.loaded_at or datetime.min.replace(tzinfo=UTC), default=None)
@@ -174,6 +199,19 @@ class Loading:
             as_of=as_of,
         )
         return Answer(state, self._last[1] if self._last else None)
+
+    def _ask(self, schemas: Sequence[str]) -> str | None:
+        """Have the account told now. Returns why it was not: a warehouse that hangs must not make `status` hang."""
+        with self._asking_turn:
+            if self._asking is None or self._asking.done:
+                self._asking = _Asking(self, schemas)
+            asking = self._asking
+        if not asking.ended.wait(ANSWER_SECONDS):
+            return f"it has not answered for {time.monotonic() - asking.began:.0f} s"
+        if asking.account is None:
+            return self._shown(asking.error)
+        self._last = (asking.asked_at, asking.account)
+        return None
 
     def selections(self) -> Mapping[str, Selection]:
         """A selection that cannot be read stops loading: what was left out on purpose must not be stored instead."""
