@@ -51,6 +51,7 @@ class House:
         self.sources = {"shop": source()}
         self.selections: dict[str, Selection] = {}
         self.now = NOW
+        self.retyped: list[tuple[TableName, str]] = []
         self.warehouse = Troubled(self.path, WarehouseConfig(memory_bytes=128_000_000))
 
     def loader(self, *logs: ListLog, **config: Any) -> Loader:
@@ -62,6 +63,7 @@ class House:
             LoaderConfig(**config),
             now=lambda: self.now,
             selections=lambda: self.selections,
+            retyped=lambda: self.retyped,
         )
 
     def load(self, *entries: LogEntry, **config: Any) -> None:

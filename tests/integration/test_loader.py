@@ -19,7 +19,7 @@ from headrace.loader import batch, rows
 from headrace.loader.duplicates import Duplicates
 from headrace.loader.loader import Loader
 from headrace.log.base import Tally
-from headrace.warehouses.base import Books, Position
+from headrace.warehouses.base import Books, Position, TableName
 from headrace.workspace.records import Source
 from list_log import ListLog
 from loader_house import NOW, House
@@ -402,3 +402,15 @@ def test_a_source_that_is_added_while_a_load_is_read_is_known(house: House) -> N
         now=lambda: house.now,
     ).step()
     assert Books(loaded=1) == house.books
+
+
+def test_what_is_sent_to_a_column_whose_type_a_person_chose_is_converted(house: House) -> None:
+    house.load(made("m1", properties={"total": 1.5}))
+    house.retyped = [(TableName("shop", "order_placed"), "total")]
+    house.load(made("m2", properties={"total": "12.00"}), made("m3", properties={"total": "free"}))
+    house.retyped = []
+    house.load(made("m4", properties={"total": "13.00"}))
+    assert [1.5, 12.0, None, None] == house.column("shop.order_placed", "total")
+    assert [("m3", '"free"'), ("m4", '"13.00"')] == [
+        (row["row_id"], row["value"]) for row in house.rows("headrace.discards", "row_id")
+    ]

@@ -18,7 +18,7 @@ from headrace.loader.parts import SharedParts
 from headrace.loader.selection import Selection, parse_all
 from headrace.log.base import LogReader
 from headrace.warehouses import base
-from headrace.warehouses.base import Account, Embedded, Place, Warehouse, WarehouseKind
+from headrace.warehouses.base import Account, Embedded, Place, TableName, Warehouse, WarehouseKind
 from headrace.warehouses.duckdb import DuckDBKind
 from headrace.workspace import records
 from headrace.workspace.records import Source
@@ -213,6 +213,10 @@ class Loading:
         self._last = (asking.asked_at, asking.account)
         return None
 
+    def _retyped(self) -> list[tuple[TableName, str]]:
+        parts = [column.split(".", 2) for column in self.configured.retyped]
+        return [(TableName(schema, table), column) for schema, table, column in parts]
+
     def selections(self) -> Mapping[str, Selection]:
         """A selection that cannot be read stops loading: what was left out on purpose must not be stored instead."""
         chosen = self.configured.selection
@@ -270,6 +274,7 @@ class Loading:
                 shared=self._shared,
                 pace_seconds=self.kind.pace_seconds,
                 selections=self.selections,
+                retyped=self._retyped,
             )
             self.warehouse = warehouse
             self._error = None

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from headrace.log.base import LogReader
     from headrace.warehouses.base import Warehouse, WarehouseKind
     from headrace.workspace.records import Source
+    from headrace.workspace.workspace import Workspace
 
 POLL_SECONDS: Final = 0.2
 ANSWER_SECONDS: Final = 300.0
@@ -93,6 +94,7 @@ def run_job(
             lambda: sources,
             config,
             lambda: parse_all(record.selection),
+            lambda column: _noted(folder_.workspace, record.slug, column),
             threading.Event(),
         )
         return tasks.work(job, arguments, place).run(on_progress)
@@ -111,6 +113,10 @@ def _awaited(config: Config, job: Job, on_progress: OnProgress) -> dict[str, Any
     if job.error is not None:
         raise ConfigError(job.error)
     return job.result or {}
+
+
+def _noted(workspace: Workspace, slug: str, column: str) -> None:
+    workspace.note_retyped(slug, column)
 
 
 class Opened:

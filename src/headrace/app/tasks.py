@@ -35,6 +35,8 @@ class Surroundings(NamedTuple):
     sources: Callable[[], Mapping[str, Source]]
     config: Config
     selections: Callable[[], Mapping[str, Selection]]
+    note_retyped: Callable[[str], None]
+    """Keeps that a person chose the type of `schema.table.column`."""
     stop: threading.Event
 
 
@@ -72,7 +74,9 @@ def retype(arguments: RetypeArguments, place: Surroundings, on_progress: OnProgr
     name = f"{arguments.schema}.{arguments.table}.{arguments.column}"
     on_progress(0, None, f"converting {name}")
     ordered = Retype(arguments.schema, arguments.table, arguments.column, arguments.type)
-    done: dict[str, Any] = msgspec.to_builtins(ordered.run(place.warehouse, lambda: datetime.now(UTC)))
+    found = ordered.run(place.warehouse, lambda: datetime.now(UTC))
+    place.note_retyped(f"{found.schema}.{found.table}.{found.column}")
+    done: dict[str, Any] = msgspec.to_builtins(found)
     return done
 
 

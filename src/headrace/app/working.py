@@ -10,6 +10,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
@@ -17,6 +18,7 @@ import uvloop
 
 from headrace.app import folder, tasks
 from headrace.app.archiving import Archive
+from headrace.app.loading import Loading
 from headrace.app.warehouses import Warehouses
 from headrace.config import Config
 from headrace.console.api import Health, api, health_and_metrics
@@ -102,9 +104,13 @@ class Worker:
             self.sources,
             self._config,
             loading.selections,
+            partial(self._note_retyped, loading),
             loading.stop,
         )
         return self.jobs.submit(loading.slug, tasks.work(job, arguments, place), loading.submit)
+
+    def _note_retyped(self, loading: Loading, column: str) -> None:
+        loading.configured = self._workspace.note_retyped(loading.slug, column)
 
     def job(self, number: int) -> Job:
         return self.jobs.job(number)

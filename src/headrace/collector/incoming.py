@@ -151,8 +151,8 @@ def _tolerant(body: bytes, error: Exception) -> Body:
     return found
 
 
-def incoming(raw: bytes | msgspec.Raw) -> Incoming:
-    """One event's envelope. Raises RequestError with the code that fits."""
+def checked(raw: bytes | msgspec.Raw) -> bytes:
+    """One event's JSON, neither too large nor too deep, and UTF-8 throughout. Raises RequestError."""
     text = bytes(raw)
     if len(text) > EVENT_BYTES:
         raise RequestError("event_too_large", f"the event has {len(text)} bytes; the limit is {EVENT_BYTES}")
@@ -162,6 +162,12 @@ def incoming(raw: bytes | msgspec.Raw) -> Incoming:
     brackets = 2 * len(text) - len(text.replace(b"{", b"")) - len(text.replace(b"[", b""))
     if brackets > DEPTH and deeper_than(text, DEPTH):
         raise RequestError("too_deep", f"the event's JSON is nested deeper than {DEPTH} levels")
+    return text
+
+
+def incoming(raw: bytes | msgspec.Raw) -> Incoming:
+    """One event's envelope. Raises RequestError with the code that fits."""
+    text = checked(raw)
     try:
         return _incoming_decoder.decode(text)
     except msgspec.ValidationError:

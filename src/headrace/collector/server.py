@@ -162,7 +162,7 @@ class Collector:
             wait = self._wait_seconds(source, head, len(batch.batch or ()) if batch else 1)
             if wait:
                 return Decision(too_many(wait))
-            accepted = self._judged(route, body, batch, source, self._origin(route, head, body))
+            accepted = self._judged(route, body, batch, source, self._origin(route, head, body, batch))
         except RequestError as error:
             return self._refused(route, source, error, body)
         if route.kind == "validate":
@@ -238,14 +238,15 @@ class Collector:
             raise _GoneError
         return part
 
-    def _origin(self, route: Route, head: Head, body: bytes) -> Origin:
+    def _origin(self, route: Route, head: Head, body: bytes, batch: incoming.Body | None) -> Origin:
         headers = head.headers
         sent_at = headers.get(b"sentat")
         return Origin(
             self._address(head),
             direct=route.browser or b"origin" in headers or b"sec-fetch-site" in headers,
             sent_at=sent_at.decode("latin-1") if sent_at else None,
-            may_be_asked=accept.may_be_asked(body),
+            # Without a context for all, each event's own is searched: that is less than the whole body.
+            may_be_asked=batch is None or not len(batch.context) or accept.may_be_asked(body),
         )
 
     def _address(self, head: Head) -> str | None:

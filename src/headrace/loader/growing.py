@@ -11,6 +11,7 @@ import pyarrow as pa
 from headrace.loader import columns, values
 from headrace.loader.blocks import Block, Column
 from headrace.loader.columns import Typed
+from headrace.loader.conversions import refitted
 from headrace.loader.paths import Path
 from headrace.loader.rows import Row
 from headrace.loader.standard import EXTRA, LOADED_AT, standard_columns
@@ -97,7 +98,8 @@ class Growing:
     def _typed(self, name: str, column: Column, block: Block) -> Any:
         types = self.table.types
         known = ColumnType.JSON if name == EXTRA else types.get(name)
-        result = block.typed(column, known, lambda: self._may_widen(name), self._fit)
+        fit = refitted if name in self.table.retyped else self._fit
+        result = block.typed(column, known, lambda: self._may_widen(name), fit)
         types[name] = result.type
         if result.misfits:
             self._discard(name, column[1](), result, block.rows)

@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
@@ -81,10 +81,12 @@ class Loader:
         monotonic: Callable[[], float] = time.monotonic,
         shared: SharedParts | None = None,
         pace_seconds: float = 0.0,
+        retyped: Callable[[], Iterable[tuple[TableName, str]]] = tuple,
         selections: Callable[[], Mapping[str, Selection]] = dict,
     ) -> None:
         """`sources` is asked at least once a load for all sources by slug, removed ones included. `shared` is what loaders of
         other warehouses read from, too. `pace_seconds`: see `WarehouseKind.pace_seconds`.
+        `retyped` names the columns whose type a person chose; it is asked after each job.
         `selections` is asked once a load for what is stored of each source, by slug; of the others everything."""
         self._consumer = consumer
         self._warehouse = warehouse
@@ -93,6 +95,7 @@ class Loader:
         self._now = now
         self._monotonic = monotonic
         self._pace_seconds = pace_seconds
+        self._retyped = retyped
         self._shared = shared or SharedParts()
         self._selections = selections
         self._partitions = [Partition(reader, config.load_events, self._shared) for reader in readers]
@@ -242,6 +245,7 @@ class Loader:
                 max_columns=config.max_columns,
                 max_tables=config.max_tables,
                 unwidenable=self._unwidenable,
+                retyped=self._retyped(),
             )
         if self._duplicates is None:
             window = timedelta(days=config.dedup_days)

@@ -24,6 +24,8 @@ class Table:
         self.path_by_column: dict[str, Path] = {}
         self._occupied = self.types.keys() - {EXTRA}
         self.last_seen_by_column: dict[str, datetime] = {}
+        self.retyped: set[str] = set()
+        """The columns whose type a person chose."""
         self.unwidenable: dict[str, str] = {}
         """Integer columns that stay so, and why where it is not for what they hold: the empty text then."""
         for column in named:
@@ -88,8 +90,10 @@ class Tables:
         max_columns: int,
         max_tables: int,
         unwidenable: Mapping[tuple[TableName, str], str] | None = None,
+        retyped: Iterable[tuple[TableName, str]] = (),
     ) -> None:
-        """`unwidenable` says why the warehouse does not let these integer columns become float."""
+        """`unwidenable` says why the warehouse does not let these integer columns become float, `retyped` names the columns
+        whose type a person chose."""
         self.max_columns = max_columns
         self.max_tables = max_tables
         named_by_table: dict[TableName, list[NamedColumn]] = {}
@@ -103,6 +107,9 @@ class Tables:
         for (name, held), reason in (unwidenable or {}).items():
             if name in self.table_by_name:
                 self.table_by_name[name].unwidenable[held] = reason
+        for name, chosen in retyped:
+            if name in self.table_by_name:
+                self.table_by_name[name].retyped.add(chosen)
         self._event_tables: dict[str, int] = {}
         for name in self.table_by_name:
             self._count(name)

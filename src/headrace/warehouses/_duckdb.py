@@ -14,7 +14,7 @@ import duckdb
 
 from headrace.config import WarehouseConfig
 from headrace.errors import WarehouseUnavailableError
-from headrace.warehouses import _duckdb_copies, _duckdb_change, _duckdb_load, _duckdb_lookups, _duckdb_query
+from headrace.warehouses import _duckdb_change, _duckdb_copies, _duckdb_load, _duckdb_lookups, _duckdb_query
 from headrace.warehouses._duckdb_file import DatabaseFile
 from headrace.warehouses.base import (
     HOUSEKEEPING,

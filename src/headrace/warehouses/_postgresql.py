@@ -137,7 +137,9 @@ class PostgreSQLSession:
         try:
             yield
         except _ERRORS as error:
-            self.is_broken = self.is_broken or _postgresql_errors.breaks(error)
+            # A session keeps the default_transaction_read_only that it began with, and the standby that it reached.
+            is_past_use = _postgresql_errors.breaks(error) or _postgresql_errors.sqlstate(error) == "25006"
+            self.is_broken = self.is_broken or is_past_use
             raise _postgresql_errors.translated(error) from None
 
     def end(self, marks: Sequence[str]) -> None:

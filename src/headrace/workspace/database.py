@@ -69,6 +69,7 @@ warehouses: Final = sa.Table(
     sa.Column("sealed", sa.Text),
     sa.Column("paused", sa.Boolean, nullable=False),
     sa.Column("selection", sa.JSON, nullable=False),
+    sa.Column("retyped", sa.JSON, nullable=False),
     sa.Column("created_at", _Utc, nullable=False),
     sa.Column("removed_at", _Utc),
 )

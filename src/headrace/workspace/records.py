@@ -35,7 +35,8 @@ class Source(msgspec.Struct, frozen=True):
 class Warehouse(msgspec.Struct, frozen=True):
     """A configured warehouse. `slug` never changes and is the name of its consumer of the log; `kind` is the slug of its catalogue
     entry. `settings` are those that were given, for showing: secret ones are masked, and `Workspace.revealed_settings` alone
-    tells them. `selection` says by source slug what of a source is loaded (absent: everything), as it was given. A
+    tells them. `selection` says by source slug what of a source is loaded (absent: everything), as it was given.
+    `retyped` names the columns (`schema.table.column`) whose type a person chose: what is sent to them is converted, as far as that loses nothing. A
     removed warehouse is kept, so that no other ever gets its slug."""
 
     slug: str
@@ -45,4 +46,5 @@ class Warehouse(msgspec.Struct, frozen=True):
     settings: dict[str, Any] = {}
     paused: bool = False
     selection: dict[str, Any] = {}
+    retyped: tuple[str, ...] = ()
     removed_at: datetime | None = None

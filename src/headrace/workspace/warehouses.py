@@ -32,6 +32,7 @@ def every(connection: sa.Connection, slug: str | None = None) -> list[Warehouse]
             settings=row.settings,
             paused=row.paused,
             selection=row.selection,
+            retyped=tuple(row.retyped),
             removed_at=row.removed_at,
         )
         for row in connection.execute(select)
@@ -124,6 +125,7 @@ def insert(
             sealed=sealed,
             paused=False,
             selection={},
+            retyped=[],
             created_at=now,
         )
     )
@@ -151,6 +153,11 @@ def set_settings(connection: sa.Connection, secret: bytes, slug: str, changes: M
     after = {name: value for name, value in {**before, **changes}.items() if value is not None}
     now_shown, sealed = stored(secret, kind, slug, checked(kind, after))
     return update(connection, slug, settings=now_shown, sealed=sealed)
+
+
+def note_retyped(connection: sa.Connection, slug: str, column: str) -> Warehouse:
+    """`column` is `schema.table.column`. Safe to call twice."""
+    return update(connection, slug, retyped=sorted({*live(connection, slug).retyped, column}))
 
 
 def select(connection: sa.Connection, slug: str, source: str, selection: Mapping[str, Any] | None) -> Warehouse:

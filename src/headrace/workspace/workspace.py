@@ -224,6 +224,11 @@ class Workspace:
         with self._database.write() as connection:
             return warehouses.update(connection, slug, nickname=names.nickname(nickname))
 
+    def note_retyped(self, slug: str, column: str) -> Warehouse:
+        """Keep that a person chose the type of `schema.table.column`."""
+        with self._database.write() as connection:
+            return warehouses.note_retyped(connection, slug, column)
+
     def select(self, slug: str, source: str, selection: Mapping[str, Any] | None) -> Warehouse:
         """Keep what of a source this warehouse loads, None for everything. It is the caller who validates the selection."""
         with self._database.write() as connection:

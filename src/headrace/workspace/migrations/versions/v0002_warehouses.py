@@ -21,6 +21,7 @@ def upgrade() -> None:
         sa.Column("sealed", sa.Text),
         sa.Column("paused", sa.Boolean, nullable=False),
         sa.Column("selection", sa.JSON, nullable=False),
+        sa.Column("retyped", sa.JSON, nullable=False),
         sa.Column("created_at", sa.DateTime, nullable=False),
         sa.Column("removed_at", sa.DateTime),
     )
@@ -35,6 +36,7 @@ def upgrade() -> None:
                 "settings": {},
                 "paused": False,
                 "selection": {},
+                "retyped": [],
                 "created_at": datetime.now(UTC).replace(tzinfo=None),
             }
         ],
