@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
-from urllib.parse import urlsplit
 
 import adbc_driver_postgresql.dbapi  # type: ignore[import-untyped]  # it ships no types
 import duckdb
@@ -25,7 +24,7 @@ PLAIN: Final = ("text", "boolean", "bigint", "integer", "double precision", "tim
 
 
 class PostgreSQLScene(Scene):
-    """Beside DuckDB or instead of it (`only`). `port` is where the database is reached, when not at the server's own port."""
+    """Beside DuckDB or instead of it (`only`)."""
 
     def __init__(
         self,
@@ -34,7 +33,6 @@ class PostgreSQLScene(Scene):
         *,
         postgresql: PostgreSQLServer,
         database: str | None = None,
-        port: int | None = None,
         only: bool = True,
         settings: Mapping[str, str] | None = None,
         stand_ins: Sequence[str] = (),
@@ -47,15 +45,14 @@ class PostgreSQLScene(Scene):
         self.postgresql = postgresql
         self.database = database or postgresql.database()
         self.dsn = postgresql.dsn(self.database)
-        self._port = port or postgresql.port
         self._only = only
         self.copy = folder / "copy.duckdb"
 
     def __enter__(self) -> Self:
         super().__enter__()
         try:
-            dsn = self.dsn.replace(f":{urlsplit(self.dsn).port}/", f":{self._port}/")
-            self.server.command("warehouse", "add", "postgresql", "--name", SLUG, "--set", f"dsn=text:{dsn}", "--json")
+            setting = f"dsn=text:{self.dsn}"
+            self.server.command("warehouse", "add", "postgresql", "--name", SLUG, "--set", setting, "--json")
             if self._only:
                 self.server.command("warehouse", "remove", "warehouse", "--yes", "--json")
             self.wait_until_open()
@@ -63,6 +60,12 @@ class PostgreSQLScene(Scene):
             self.server.stop()
             raise
         return self
+
+    def reach(self, port: int) -> None:
+        """Have the database reached at this port from now on."""
+        dsn = self.dsn.replace(f":{self.postgresql.port}/", f":{port}/")
+        self.server.command("warehouse", "set", SLUG, f"dsn=text:{dsn}", "--json")
+        self.wait_until_open()
 
     def wait_until_open(self) -> None:
         ends = time.monotonic() + OPEN_SECONDS
