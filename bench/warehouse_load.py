@@ -21,8 +21,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.config import WarehouseConfig
-from headrace.warehouses.base import Books, Columns, ColumnType, Load, TableName, Upsert
 from headrace.warehouses._duckdb import DuckDB
+from headrace.warehouses.base import Books, Columns, ColumnType, Load, TableName, Upsert
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 TRACKS, IDENTIFIES, USERS = (TableName("shop", table) for table in ("tracks", "identifies", "users"))

@@ -18,8 +18,8 @@ import pytest
 from headrace.config import WarehouseConfig
 from headrace.errors import QueryError
 from headrace.warehouses import _duckdb_functions, _duckdb_select
-from headrace.warehouses.base import Columns, ColumnType, QueryResult, TableName
 from headrace.warehouses._duckdb import DuckDB
+from headrace.warehouses.base import Columns, ColumnType, QueryResult, TableName
 from made_loads import arrow, load, tracks
 
 CASES = Path(__file__).parent.parent / "cases" / "queries"
