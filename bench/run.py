@@ -13,12 +13,22 @@ import backlog
 import collector
 import freshness
 import loads
+import sharing
+import warehouse_clickhouse
+import warehouse_duckdb
+import warehouse_iceberg
+import warehouse_postgresql
 from figures import Figure, table
 from machine import QUIET_YARDSTICK, description
 
 PARTS: Mapping[str, Callable[[], Sequence[Figure]]] = {
     "collector": collector.figures,
     "loads": loads.figures,
+    "duckdb": warehouse_duckdb.figures,
+    "postgresql": warehouse_postgresql.figures,
+    "clickhouse": warehouse_clickhouse.figures,
+    "iceberg": warehouse_iceberg.figures,
+    "sharing": sharing.figures,
     "freshness": freshness.figures,
     "backlog": backlog.figures,
 }
