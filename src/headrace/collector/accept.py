@@ -137,12 +137,17 @@ def _judged(
     *,
     dry: bool,
 ) -> Acceptance:
-    lines: list[bytes] = []
+    judge = _Judge(source, received_at, origin, body)
+    found = judge.usual(raws, event_type)
+    if all(found) and not dry:  # a tenth of the time is saved where none of the rest is needed
+        lines = [encode(event) for event in found if event]
+        if sum(map(len, lines)) <= REQUEST_BYTES:
+            return Acceptance(source.slug, received_at, lines, len(lines), [])
+    lines = []
     refusals: list[Refusal] = []
     events: list[Event] = []
     size_bytes = 0
-    judge = _Judge(source, received_at, origin, body)
-    for index, (raw, usual) in enumerate(zip(raws, judge.usual(raws, event_type), strict=True)):
+    for index, (raw, usual) in enumerate(zip(raws, found, strict=True)):
         sent = None
         try:
             event = usual
@@ -207,8 +212,7 @@ class _Judge:
             or (origin.ip and origin.direct)
         ):
             return [None] * len(raws)
-        shortcut = Shortcut(self.source, self.received_at, self.sent_at, event_type)
-        events = [shortcut.event(raw) for raw in raws]
+        events = Shortcut(self.source, self.received_at, self.sent_at, event_type).events(raws)
         # Most requests are known by one search through all contexts together not to ask for the address.
         if origin.ip and may_be_asked(b"".join([event.context for event in events if event is not None])):
             return [None if event is None or _asks_for_address(bytes(event.context)) else event for event in events]
