@@ -16,6 +16,8 @@ SHOWN: Final = 3
 OF_THE_EVENTS: Final = ("rejected", "discards", "columns", "books")
 """Tables of the schema headrace that depend on the events alone."""
 IGNORED: Final = frozenset(("loaded_at",))
+OF_THE_LOADS: Final = IGNORED | {"first_seen", "last_seen"}
+"""What depends on how the events came together in loads, too."""
 
 Row = dict[str, str]
 
@@ -56,10 +58,12 @@ def differences(
     return found
 
 
-def of_the_events(left: Side, right: Side, schemas: Collection[str]) -> list[str]:
+def of_the_events(
+    left: Side, right: Side, schemas: Collection[str], *, ignored: Collection[str] = IGNORED
+) -> list[str]:
     """The same over several schemas, and over what headrace keeps about their events."""
-    found = [text for schema in sorted(schemas) for text in differences(left, right, schema)]
-    return found + differences(left, right, HOUSEKEEPING, tables=OF_THE_EVENTS)
+    found = [text for schema in sorted(schemas) for text in differences(left, right, schema, ignored=ignored)]
+    return found + differences(left, right, HOUSEKEEPING, tables=OF_THE_EVENTS, ignored=ignored)
 
 
 def _columns(

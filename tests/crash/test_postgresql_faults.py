@@ -20,7 +20,12 @@ from crash.cutting import Cutting
 from crash.faults import wait_until
 from crash.postgresql_scene import SLUG, PostgreSQLScene, warehouse_in
 from crash.traffic import request_of
+from headrace.config import WarehouseConfig
+from headrace.warehouses._duckdb import DuckDB
+from headrace.warehouses.base import Place
+from headrace.warehouses.postgresql import PostgreSQLKind, PostgreSQLSettings
 from postgresql_server import ADMIN, ADMIN_PASSWORD, PASSWORD, ROLE, PostgreSQLServer
+from same_rows import OF_THE_LOADS, Side, of_the_events
 
 DOWN_SECONDS = float(os.environ.get("CRASH_DOWN_SECONDS", "2"))
 """How long PostgreSQL stays away; a minute and more by command."""
@@ -235,3 +240,32 @@ def test_a_view_that_holds_a_column_to_integer(scene: PostgreSQLScene) -> None:
     count("after", [7.5])
     assert (7.5,) in scene.postgresql.sql(numbers, database=scene.database)
     sender.close()
+
+
+def test_a_warehouse_that_was_away_holds_the_rows_of_the_other_afterwards(scene: PostgreSQLScene) -> None:
+    with under_load(scene):
+        scene.postgresql.stop()
+        try:
+            told(scene, "is it running")
+            others_go_on(scene)
+        finally:
+            scene.postgresql.start()
+    assert 0 == scene.server.stop()
+    place = Place(SLUG, scene.server.data, WarehouseConfig())
+    embedded = DuckDB(scene.warehouse, WarehouseConfig())
+    server = PostgreSQLKind(PostgreSQLSettings(dsn=scene.dsn), place).open()
+    try:
+        sides = (Side("DuckDB", embedded), Side("PostgreSQL", server))
+        # headrace.columns keeps the type of the beginning, but for what `retype` was asked for.
+        ignored = OF_THE_LOADS | {"type"}
+        found = of_the_events(*sides, [scene.source.schema], ignored=ignored)
+        assert not found, "\n".join(found)
+        forgotten = (
+            f"DELETE FROM {scene.source.schema}.tracks WHERE id = (SELECT min(id) FROM {scene.source.schema}.tracks)"
+        )
+        scene.postgresql.sql(forgotten, database=scene.database)
+        assert of_the_events(*sides, [scene.source.schema], ignored=ignored)
+    finally:
+        embedded.close()
+        server.close()
+        scene.server.start()
