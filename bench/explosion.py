@@ -1,6 +1,6 @@
 """Schema explosion: events with 10,000 names, and with 10,000 property names, beside the same number of usual ones.
 
-    python bench/explosion.py [--events 30000] [--load 10000] [--memory 256000000] [--profile]
+    python bench/explosion.py [--events 30000] [--load 10000] [--memory 256000000] [--engines DuckDB] [--profile]
 
 A figure is how many times as long loading takes as for usual events, in the same run and into the same engine, the making of tables and columns
 included; the limit is twice. Wall clock, since with PostgreSQL most of the work is the server's. With --profile the functions that take longest are printed.
@@ -126,7 +126,12 @@ def measured(
 
 
 def figures(
-    count: int = 30_000, load_events: int = 10_000, memory_bytes: int = 256_000_000, *, profile: bool = False
+    count: int = 30_000,
+    load_events: int = 10_000,
+    memory_bytes: int = 256_000_000,
+    engines: Sequence[str] = ("DuckDB", "PostgreSQL"),
+    *,
+    profile: bool = False,
 ) -> list[Figure]:
     found: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder, Watch() as watch:
@@ -134,17 +139,18 @@ def figures(
         def embedded(name: str) -> Warehouse:
             return DuckDB(Path(folder) / f"{name}.duckdb", WarehouseConfig(memory_bytes=memory_bytes))
 
-        found += measured("DuckDB", embedded, count, load_events, profile=profile)
-        server = PostgreSQLServer()
-
         def team(_: str) -> Warehouse:
             settings = PostgreSQLSettings(dsn=server.dsn(server.database()))
             return PostgreSQLKind(settings, Place("bench", Path(folder), WarehouseConfig())).open()
 
-        try:
-            found += measured("PostgreSQL", team, count, load_events, profile=profile)
-        finally:
-            server.remove()
+        if "DuckDB" in engines:
+            found += measured("DuckDB", embedded, count, load_events, profile=profile)
+        if "PostgreSQL" in engines:
+            server = PostgreSQLServer()
+            try:
+                found += measured("PostgreSQL", team, count, load_events, profile=profile)
+            finally:
+                server.remove()
     print(f"  {watch}", flush=True)
     return found
 
@@ -154,9 +160,14 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=30_000)
     parser.add_argument("--load", type=int, default=10_000)
     parser.add_argument("--memory", type=int, default=256_000_000, help="bytes, of DuckDB")
+    parser.add_argument("--engines", default="DuckDB,PostgreSQL")
     parser.add_argument("--profile", action="store_true")
     options = parser.parse_args()
-    print(table(figures(options.events, options.load, options.memory, profile=options.profile)))
+    print(
+        table(
+            figures(options.events, options.load, options.memory, options.engines.split(","), profile=options.profile)
+        )
+    )
 
 
 if __name__ == "__main__":
