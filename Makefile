@@ -10,6 +10,8 @@ NODE_CLIENTS := tests/clients/node
 # Locked and hashed: nothing is installed that is not named in requirements/.
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-input --quiet
 PYTEST_ARGS ?=
+WORKERS ?= 2
+DEPTH ?= usual
 ROUNDS ?= 5
 SEED ?= 1
 LOCK_ARGS ?=
@@ -21,7 +23,7 @@ DEMO_ARGS ?=
 help:
 	@echo "make demo      a server with a simulated month of campaigns in it (DEMO_ARGS=--exit)"
 	@echo "make install   only what headrace needs to run, into $(VENV)"
-	@echo "make test      every test (PYTEST_ARGS='tests/unit -k name' for some of them)"
+	@echo "make test      every test (PYTEST_ARGS='tests/unit -k name' for some; DEPTH=full for more rounds, WORKERS=0 in one process)"
 	@echo "make check     lint, formatting, types, layers"
 	@echo "make format    write the formatting"
 	@echo "make bench     measure, beside nginx on the same machine (PARTS=collector,loads for some of it)"
@@ -36,7 +38,7 @@ demo: $(VENV)/.run
 install: $(VENV)/.run
 
 test: setup
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	DEPTH=$(DEPTH) $(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal $(PYTEST_ARGS)
 
 check: check-lint check-format check-types check-layers
 
