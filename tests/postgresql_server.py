@@ -197,8 +197,8 @@ class PostgreSQLServer:
 
 @cache
 def shared() -> PostgreSQLServer:
-    """One server for everything that does not stop it, ended with the tests."""
-    return PostgreSQLServer()
+    """One server for everything that does not stop it, ended with the tests. Nothing of it outlives a crash, so it waits for no disk."""
+    return PostgreSQLServer(["fsync = off", "full_page_writes = off"])
 
 
 def kind(dsn: str, **settings: Any) -> PostgreSQLKind:

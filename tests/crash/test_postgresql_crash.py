@@ -1,4 +1,6 @@
-"""kill -9 at random under load with PostgreSQL as warehouse, and two loaders of it at once. The controls must be found out."""
+"""kill -9 at random under load with PostgreSQL as warehouse, and two loaders of it at once. The controls must be found out.
+
+A few rounds each; more by DEPTH=full, and as many as one likes by `python tests/crash/run.py --warehouse postgresql --rounds N`."""
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ from crash.contest import contest
 from crash.postgresql_scene import PostgreSQLScene
 from crash.torture import torture
 from crash.traffic import Mix
+from depth import depth
 from postgresql_server import PostgreSQLServer
 
 
@@ -25,8 +28,9 @@ def postgresql() -> Iterator[PostgreSQLServer]:
 def test_acknowledged_events_are_in_postgresql_exactly_once_after_kill_9_of_every_process(
     tmp_path: Path, postgresql: PostgreSQLServer, need: Callable[[str], str]
 ) -> None:
+    """A seed whose first four rounds kill every process, at a write, at a sync and at once."""
     need("strace")
-    report = torture(tmp_path, 7, seed=5, stage=partial(PostgreSQLScene, postgresql=postgresql))
+    report = torture(tmp_path, depth(4, 7), seed=332, stage=partial(PostgreSQLScene, postgresql=postgresql))
     print("\n".join(report.lines()))
     assert [] == report.verdict.faults
     assert report.verdict.acknowledged > 500
@@ -54,7 +58,8 @@ def test_the_oracle_finds_a_loader_of_postgresql_without_compare_and_set(
 def test_of_two_loaders_that_are_killed_and_paused_one_is_fenced_and_nothing_is_lost_or_doubled(
     tmp_path: Path, postgresql: PostgreSQLServer
 ) -> None:
-    outcome = contest(PostgreSQLScene(tmp_path, 3, postgresql=postgresql), 8, seed=3)
+    """A seed whose first four rounds kill and pause either and both."""
+    outcome = contest(PostgreSQLScene(tmp_path, 3, postgresql=postgresql), depth(4, 8), seed=8)
     print("\n".join(outcome.lines()))
     assert [] == outcome.verdict.faults
     assert outcome.verdict.acknowledged > 500

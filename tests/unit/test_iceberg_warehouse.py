@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
+from depth import depth
 from headrace.config import WarehouseConfig
 from headrace.errors import (
     PositionError,
@@ -127,7 +128,8 @@ def test_a_load_killed_at_any_step_is_there_once_when_it_is_made_again(
 
     steps = killed(0)  # nothing is
     assert steps == (11 if first else 7)  # begin and finish, five commits, and four tables are made
-    for kill_at in range(1, steps + 1):
+    # In the suite every other step of the first load, begin and finish among them, and every step of the later one.
+    for kill_at in range(1, steps + 1, depth(2, 1) if first else 1):
         assert killed(kill_at) == kill_at
 
 
