@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -15,6 +15,7 @@ from headrace.console.status import Answer, HeldColumn, State, WarehouseState
 from headrace.errors import ConfigError, HeadraceError, RetryableError, WarehouseUnavailableError
 from headrace.loader.loader import Loader
 from headrace.loader.parts import SharedParts
+from headrace.loader.rebuilding import end_interrupted
 from headrace.loader.selection import Selection, parse_all
 from headrace.log.base import LogReader
 from headrace.warehouses import base
@@ -32,7 +33,9 @@ OPEN_AGAIN_SECONDS: Final = 1.0
 LONGEST_OPEN_AGAIN_SECONDS: Final = 15.0
 ANSWER_SECONDS: Final = 5.0
 OPENING_SECONDS: Final = 10.0
-JOIN_SECONDS: Final = 8.0
+JOIN_SECONDS: Final = 5.0
+REBUILD: Final = "rebuild "
+"""How the consumers of rebuilds begin."""
 
 
 class _Asking:
@@ -43,6 +46,7 @@ class _Asking:
         self.asked_at = datetime.now(UTC)
         self.account: Account | None = None
         self.error = ""
+        self.is_told = False
         self.ended = threading.Event()
         self._loading = loading
         self._schemas = schemas
@@ -73,8 +77,10 @@ class Loading:
         sources: Callable[[], Mapping[str, Source]],
         config: LoaderConfig,
         shared: SharedParts,
+        predecessor: threading.Thread | None = None,
     ) -> None:
-        """`settings` are those in clear, or why they cannot be read; `readers` opens readers of the loader's own, which it closes."""
+        """`settings` are those in clear, or why they cannot be read; `readers` opens readers of the loader's own, which it closes.
+        `predecessor` loads the same warehouse, with the settings of before, and is about to end."""
         self.configured = configured
         self._parsed: tuple[Any, Mapping[str, Selection]] = ({}, {})
         self.settings = settings
@@ -98,7 +104,8 @@ class Loading:
         self._last: tuple[datetime, Account] | None = None
         self._asking: _Asking | None = None
         self._asking_turn = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name=f"load-{self.slug}", daemon=True)
+        self._predecessor = predecessor
+        self.thread = threading.Thread(target=self._run, name=f"load-{self.slug}", daemon=True)
 
     @property
     def slug(self) -> str:
@@ -124,12 +131,17 @@ class Loading:
         return without_secrets(text, secrets_of(self.configured.kind, self.settings))
 
     def start(self) -> None:
-        self._thread.start()
+        self.thread.start()
 
     def pause(self, *, paused: bool) -> None:
         self._paused = paused
         if paused:
             self._halt.set()
+
+    def tell_to_end(self) -> None:
+        """Without waiting for it."""
+        self.stop.set()
+        self._halt.set()
 
     def end(self, *, drain: bool) -> None:
         """Stop loading and close; with `drain` load what is left, for a few seconds at the most. Blocks. Safe to call twice."""
@@ -137,15 +149,16 @@ class Loading:
             self._drained.set()
         self.stop.set()
         self._halt.set()
-        self._thread.join(JOIN_SECONDS)
-        if self._thread.is_alive():
+        self.thread.join(JOIN_SECONDS)
+        if self.thread.is_alive():
             logger.warning("warehouse %s: does not answer; it is left as it is", self.slug)
 
-    def submit(self, job: Callable[[], None], *, changes: bool) -> None:
-        """See `Loader.submit`. Raises WarehouseUnavailableError while the warehouse is not open."""
+    def submit(self, job: Callable[[], None], *, changes: bool, cancel: Callable[[str], None]) -> None:
+        """See `Loader.submit`. Raises WarehouseUnavailableError while the warehouse is not open or loading has stopped."""
         self.opened()
-        if self.loader is not None:
-            self.loader.submit(job, changes=changes)
+        if self._stopped is not None or self.loader is None:
+            raise WarehouseUnavailableError(f"warehouse {self.slug}: loading has stopped: {self._stopped}")
+        self.loader.submit(job, changes=changes, cancel=cancel)
 
     def opened(self) -> Warehouse:
         """Waits while it is opened for the first time. Raises WarehouseUnavailableError that says why it is not open."""
@@ -197,17 +210,29 @@ class Loading:
             held=[HeldColumn(*name, column, reason) for (name, column), reason in held.items()],
             dedup_since={schema: start for schema, start in starts.items() if start},
             as_of=as_of,
+            known=self._last is not None,
         )
         return Answer(state, self._last[1] if self._last else None)
+
+    def ask(self, sources: Sequence[Source]) -> None:
+        """Begin to ask, so that several warehouses answer at once."""
+        self._begun([source.schema for source in sources])
+
+    def _begun(self, schemas: Sequence[str]) -> None:
+        with self._asking_turn:
+            if self._asking is None or self._asking.done:
+                self._asking = _Asking(self, schemas)
 
     def _ask(self, schemas: Sequence[str]) -> str | None:
         """Have the account told now. Returns why it was not: a warehouse that hangs must not make `status` hang."""
         with self._asking_turn:
-            if self._asking is None or self._asking.done:
-                self._asking = _Asking(self, schemas)
             asking = self._asking
-        if not asking.ended.wait(ANSWER_SECONDS):
+            if asking is None or (asking.done and asking.is_told):
+                asking = self._asking = _Asking(self, schemas)
+        # Whoever asks while the warehouse is known to hang does not wait once more.
+        if not asking.ended.wait(max(0.0, ANSWER_SECONDS - (time.monotonic() - asking.began))):
             return f"it has not answered for {time.monotonic() - asking.began:.0f} s"
+        asking.is_told = True
         if asking.account is None:
             return self._shown(asking.error)
         self._last = (asking.asked_at, asking.account)
@@ -227,23 +252,48 @@ class Loading:
     # The thread.
 
     def _run(self) -> None:
-        readers = self._open_readers()
+        """Load until the end. Whatever goes wrong, it is said, and everything is opened anew after a pause: another loader that was
+        here, a setting that is mended, a server that comes back."""
+        self._await_predecessor()
+        pause_seconds = OPEN_AGAIN_SECONDS
+        while not self.stop.is_set():
+            began = time.monotonic()
+            try:
+                self._open_and_load()
+            except Exception as error:
+                text = str(error) if isinstance(error, HeadraceError) else f"{type(error).__name__}: {error}"
+                self._stopped = self._shown(text)
+                logger.critical("warehouse %s: loading has stopped: %s", self.slug, self._stopped)
+                logger.debug("warehouse %s", self.slug, exc_info=error)
+            pause_seconds = (
+                OPEN_AGAIN_SECONDS
+                if time.monotonic() - began > LONGEST_OPEN_AGAIN_SECONDS
+                else min(2 * pause_seconds, LONGEST_OPEN_AGAIN_SECONDS)
+            )
+            self.stop.wait(pause_seconds)
+
+    def _await_predecessor(self) -> None:
+        """The loader of before may still be in the middle of a load: two of them would fence each other."""
+        while self._predecessor is not None and self._predecessor.is_alive() and not self.stop.is_set():
+            self._error = "the load that was under way before the change has not ended yet"
+            self._tried.set()
+            self._predecessor.join(0.2)
+        self._predecessor = None
+
+    def _open_and_load(self) -> None:
+        readers: Sequence[LogReader] = ()
         try:
-            if not self._open(readers):
-                return
-            self._load()
-            if self._drained.is_set():
-                self._drain()
-        except HeadraceError as error:
-            self._stopped = self._shown(error)
-            logger.critical("warehouse %s: loading has stopped: %s", self.slug, self._stopped)
-            self.stop.wait()
-        except BaseException as error:
-            self._stopped = self._shown(f"{type(error).__name__}: {error}")
-            logger.exception("warehouse %s: loading has stopped", self.slug)
-            self.stop.wait()
+            readers = self._open_readers()
+            if self._open(readers):
+                self._load()
+                if self._drained.is_set():
+                    self._drain()
         finally:
             warehouse, self.warehouse = self.warehouse, None
+            if self.loader is not None:
+                self.loader.cancel_jobs(
+                    f"the warehouse was closed: {self._stopped or 'its settings changed or the server ends'}"
+                )
             with suppress(Exception):
                 if warehouse is not None:
                     warehouse.close()
@@ -255,7 +305,7 @@ class Loading:
         wait_seconds = OPEN_AGAIN_SECONDS / 5
         while not self.stop.is_set():
             try:
-                warehouse = self.kind.open()
+                warehouse = self._opened_for_us(readers)
             except (HeadraceError, ValueError, ImportError) as error:
                 text = self._shown(error)
                 if text != self._error:
@@ -282,6 +332,29 @@ class Loading:
             return True
         return False
 
+    def _opened_for_us(self, readers: Sequence[LogReader]) -> Warehouse:
+        """Raises ConfigError when another of this log's warehouses has filled the same database: every row would come twice."""
+        warehouse = self.kind.open()
+        try:
+            self._refuse_shared(warehouse, {reader.incarnation for reader in readers})
+        except BaseException:
+            warehouse.close()
+            raise
+        return warehouse
+
+    def _refuse_shared(self, warehouse: Warehouse, incarnations: Collection[str]) -> None:
+        others = {
+            consumer
+            for (consumer, _), position in warehouse.account(()).positions.items()
+            if consumer != self.slug and not consumer.startswith(REBUILD) and position.incarnation in incarnations
+        }
+        if others:
+            raise ConfigError(
+                f"warehouse {self.slug}: this database is filled by the warehouse {', '.join(sorted(others))} already; give each "
+                "a database of its own, or, if that one was removed and this is to take its place, drop the schema headrace and "
+                "the sources' schemas there first"
+            )
+
     def _load(self) -> None:
         loader, warehouse = self.loader, self.warehouse
         assert loader is not None and warehouse is not None  # noqa: S101, PT018 - `_open` has set both
@@ -290,6 +363,8 @@ class Loading:
             warehouse.checkpoint()
         except RetryableError as error:
             logger.warning("warehouse %s: no checkpoint at the start: %s", self.slug, error)
+        for schema in end_interrupted(warehouse, self.stop):
+            logger.warning("warehouse %s: the rebuild of %s that was cut off has been ended", self.slug, schema)
         snapshots = threading.Thread(target=self._snapshots, name=f"snapshot-{self.slug}", daemon=True)
         snapshots.start()
         while not self.stop.is_set():
@@ -297,10 +372,16 @@ class Loading:
             if self.stop.is_set():
                 return
             if self._paused:
+                with suppress(RetryableError):
+                    loader.let_go()
                 loader.run_jobs()
                 self._halt.wait(0.2)
-            else:
-                loader.run(self._halt)
+                continue
+            if self._stopped is not None:
+                with suppress(RetryableError):
+                    loader.step()
+                self._stopped = None
+            loader.run(self._halt)
 
     def _snapshots(self) -> None:
         """Make the snapshot for other programs anew, as often as the settings say."""

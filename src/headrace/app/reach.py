@@ -108,7 +108,7 @@ def _awaited(config: Config, job: Job, on_progress: OnProgress) -> dict[str, Any
             job = msgspec.json.decode(_ask(config, "GET", f"/api/jobs/{job.id}", None), type=Job)
         except (_StoppedError, NotFoundError):
             raise WarehouseUnavailableError(
-                f"job: the server ended while {job.job} ran on {job.warehouse}; nothing is half done, order it again"
+                f"job: the server ended while {job.job} ran on {job.warehouse}; order it again; what is half done is ended then, or at the next start"
             ) from None
     if job.error is not None:
         raise ConfigError(job.error)
@@ -179,7 +179,7 @@ class Opened:
                     answers.append(Answer(about, opened.account([source.schema for source in sources])))
             except (HeadraceError, ValueError) as error:
                 now = datetime.now(UTC)
-                answers.append(Answer(msgspec.structs.replace(about, error=str(error), as_of=now), None))
+                answers.append(Answer(msgspec.structs.replace(about, error=str(error), as_of=now, known=False), None))
         readers = self.new_readers()
         try:
             meant = self._meant()

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 NOTICE_SECONDS: Final = 0.5
 RETAIN_SECONDS: Final = 60.0
+READING_SECONDS: Final = 0.5
+"""A loader that waits for its warehouse must not hold up the others."""
 
 Needed = Callable[[], Mapping[int, int] | None]
 """By partition up to where the archive has the log; None when there is no archive."""
@@ -47,6 +49,9 @@ class Warehouses:
         self._archived = archived
         self._shared = SharedParts()
         self._turn = threading.Lock()
+        self._noticing = threading.Lock()
+        self._ending = threading.Lock()
+        self._ending_by_slug: dict[str, threading.Thread] = {}
         self._revision = -1
         self._loading_by_slug: dict[str, Loading] = {}
         self._records: Sequence[records.Warehouse] = ()
@@ -94,23 +99,21 @@ class Warehouses:
                 reader.close()
 
     def notice(self) -> None:
-        """Take up what has changed in the workspace."""
-        if self._workspace.revision() == self._revision:
-            return
+        """Take up what has changed in the workspace. Never waits for a warehouse."""
+        with self._noticing:
+            if self._workspace.revision() != self._revision:
+                self._follow()
+
+    def _follow(self) -> None:
+        revision, found = self._workspace.warehouse_snapshot()
+        live = {record.slug: record for record in found if record.removed_at is None}
         with self._turn:
-            revision, found = self._workspace.warehouse_snapshot()
-            live = {record.slug: record for record in found if record.removed_at is None}
             settings = {slug: self._revealed(slug) for slug in live}
-            ended = [
-                loading
-                for slug, loading in self._loading_by_slug.items()
-                if slug not in live or loading.settings != settings[slug]
-            ]
-            for loading in ended:
-                del self._loading_by_slug[loading.slug]
-        for loading in ended:
-            loading.end(drain=False)
-        with self._turn:
+            for slug, loading in list(self._loading_by_slug.items()):
+                if slug not in live or loading.settings != settings[slug]:
+                    loading.tell_to_end()
+                    self._ending_by_slug[slug] = loading.thread
+                    del self._loading_by_slug[slug]
             for record in live.values():
                 self._take_up(record, settings[record.slug])
             self._records = list(live.values())
@@ -130,7 +133,14 @@ class Warehouses:
         if loading is None:
             place = Place(record.slug, self._config.folder, self._config.warehouse)
             loading = Loading(
-                record, settings, place, self._open_readers, self._sources, self._config.loader, self._shared
+                record,
+                settings,
+                place,
+                self._open_readers,
+                self._sources,
+                self._config.loader,
+                self._shared,
+                self._ending_by_slug.pop(record.slug, None),
             )
             loading.start()
             self._loading_by_slug[record.slug] = loading
@@ -144,12 +154,18 @@ class Warehouses:
         with ExitStack() as held:
             needed_by_loading = []
             for loading in loadings:
-                if loading.loader is None:
+                loader = loading.loader
+                if loader is None:
                     # It has not been reached since the start: nobody knows where it is.
                     needed_by_loading.append({reader.partition: {0} for reader in readers})
                     continue
-                held.enter_context(loading.loader.reading)
-                needed_by_loading.append(dict(loading.loader.needed()))
+                if not loader.reading.acquire(timeout=READING_SECONDS):
+                    logger.info(
+                        "log: %s is in the middle of a load; what is not needed any more goes later", loading.slug
+                    )
+                    return
+                held.callback(loader.reading.release)
+                needed_by_loading.append(dict(loader.needed()))
             for reader in readers:
                 positions = {at for of_one in needed_by_loading for at in of_one.get(reader.partition, {0})}
                 # Whoever lags behind the log reads on in the archive, where there is one.
@@ -159,7 +175,10 @@ class Warehouses:
 
     def end(self) -> None:
         """Load what is left, for a few seconds at the most; the rest is loaded at the next start."""
-        self._stop.set()
+        with self._ending:
+            if self._stop.is_set():
+                return
+            self._stop.set()
         enders = [threading.Thread(target=loading.end, kwargs={"drain": True}) for loading in self.all()]
         for ender in enders:
             ender.start()

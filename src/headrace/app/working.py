@@ -54,6 +54,7 @@ class Worker:
         self._status_turn = threading.Lock()
         self.warehouses = Warehouses(config, self._workspace, self.archive.readers, self.sources, self.archive.stored)
         self.jobs = Jobs()
+        self._ending = threading.Lock()
 
     def sources(self) -> Mapping[str, Source]:
         """All sources by slug, as they are now: an event in the log may be of a source that was added a moment before."""
@@ -64,10 +65,14 @@ class Worker:
             return self._sources
 
     def status(self, hours: float = 0.0, within_seconds: float = 0.0) -> Status:
+        self.warehouses.notice()
+        sources = list(self.sources().values())
+        loadings = self.warehouses.all()
+        if not within_seconds:
+            for loading in loadings:
+                loading.ask(sources)
+        answers = [loading.answer(sources, within_seconds) for loading in loadings]
         with self._status_turn:
-            self.warehouses.notice()
-            sources = list(self.sources().values())
-            answers = [loading.answer(sources, within_seconds) for loading in self.warehouses.all()]
             meant = self.warehouses.meant()
             now = datetime.now(UTC)
             archive = self.archive.status()
@@ -120,6 +125,12 @@ class Worker:
             return Health("loading stands still; see `headrace status`")
         return Health("ok")
 
+    def end(self) -> None:
+        """Load what is left, for a few seconds at the most. Safe to call twice; the second call waits for the first."""
+        with self._ending:
+            self.warehouses.end()
+            self.archive.end()
+
     def close(self) -> None:
         for reader in self._status_readers:
             reader.close()
@@ -145,8 +156,7 @@ def work(config: Config, descriptor: int) -> None:
         watching.start()
         worker.archive.start()
         uvloop.run(_serve(worker, config, tcp))
-        worker.warehouses.end()
-        worker.archive.end()
+        worker.end()
         watching.join(1.0)
     finally:
         worker.close()
@@ -157,7 +167,7 @@ async def _serve(worker: Worker, config: Config, tcp: socket.socket) -> None:
     servers = [_server(api(worker, config.warehouse)), _server(health_and_metrics(worker))]
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _end, servers)
+        loop.add_signal_handler(number, _end, worker, servers)
     await asyncio.gather(servers[0].serve(sockets=[unix]), servers[1].serve(sockets=[tcp]))
 
 
@@ -176,6 +186,8 @@ def _server(app: Any) -> uvicorn.Server:
     )
 
 
-def _end(servers: list[uvicorn.Server]) -> None:
+def _end(worker: Worker, servers: list[uvicorn.Server]) -> None:
+    """The warehouses end at once, beside the servers: a query that hangs would keep the loop from ending before them."""
+    threading.Thread(target=worker.end, name="end", daemon=True).start()
     for server in servers:
         server.should_exit = True

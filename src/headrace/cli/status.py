@@ -82,7 +82,8 @@ def _print(found: Status) -> None:
     for one in found.warehouses or [found]:
         if len(found.warehouses) > 1 and one.warehouse is not None:
             print_line(f"warehouse {plain(one.warehouse.slug)} ({one.warehouse.kind}): {one.warehouse.state}")
-        _print_books(one)
+        if one.warehouse is None or one.warehouse.known:
+            _print_books(one)
         _print_warehouse(one)
         _print_hours(one)
         if len(found.warehouses) > 1:
@@ -141,7 +142,9 @@ def _print_warehouse(one: WarehouseStatus) -> None:
         return
     if warehouse.error:
         print_line(f"warehouse: loading stands still: {plain(warehouse.error)}")
-    if warehouse.as_of and warehouse.state != "closed":
+    if not warehouse.known:
+        print_line("warehouse: it has not been reached since the server started, so what it holds is not known")
+    elif warehouse.as_of and warehouse.state != "closed":
         print_line(f"warehouse: it cannot be asked; these figures are of {warehouse.as_of:%Y-%m-%d %H:%M:%S} UTC")
     if warehouse.discards:
         print_line(f"warehouse: {warehouse.discards:,} values did not fit their columns; see headrace.discards")

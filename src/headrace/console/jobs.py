@@ -47,7 +47,7 @@ class Work(NamedTuple):
 class Submit(Protocol):
     """`Loader.submit`, or what leads to it."""
 
-    def __call__(self, job: Callable[[], None], *, changes: bool) -> None: ...
+    def __call__(self, job: Callable[[], None], *, changes: bool, cancel: Callable[[str], None]) -> None: ...
 
 
 class Jobs:
@@ -70,7 +70,16 @@ class Jobs:
             self._job_by_id[job.id] = job
             while len(self._job_by_id) > KEPT:
                 del self._job_by_id[next(iter(self._job_by_id))]
-        submit(lambda: self._run(job.id, work), changes=work.changes)
+        try:
+            submit(
+                lambda: self._run(job.id, work),
+                changes=work.changes,
+                cancel=lambda reason: self._change(job.id, state="failed", error=reason),
+            )
+        except BaseException:
+            with self._turn:
+                del self._job_by_id[job.id]
+            raise
         return job
 
     def job(self, id_: int) -> Job:

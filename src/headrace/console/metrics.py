@@ -57,6 +57,8 @@ class _Metrics(Collector):
             slug = found.warehouse.slug
             for name, value in _values(found).items():
                 families[name].add_metric((slug,), value)
+            if not found.warehouse.known:
+                continue
             for partition in found.partitions:
                 labels = (slug, str(partition.partition))
                 position.add_metric(labels, partition.position)
@@ -71,8 +73,11 @@ def _values(found: WarehouseStatus) -> dict[str, float]:
     state = found.warehouse
     if state is None:
         return {}
+    up = {"headrace_warehouse_up": float(state.state == "loading" and state.error is None)}
+    if not state.known:
+        return up
     return {
-        "headrace_warehouse_up": float(state.state == "loading" and state.error is None),
+        **up,
         "headrace_warehouse_lag_seconds": found.lag_seconds,
         "headrace_warehouse_last_load_timestamp_seconds": state.last_load_at.timestamp() if state.last_load_at else 0.0,
         "headrace_warehouse_last_load_seconds": state.last_load_seconds or 0.0,

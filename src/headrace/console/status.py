@@ -45,6 +45,8 @@ class WarehouseState(msgspec.Struct, frozen=True):
     held: Sequence[HeldColumn] = ()
     dedup_since: Mapping[str, datetime] = {}
     as_of: datetime | None = None
+    known: bool = True
+    """False: it has not been reached since the server started, so nobody knows what it holds."""
 
 
 class PartitionStatus(msgspec.Struct, frozen=True):

@@ -122,6 +122,11 @@ class Batch:
         """Values that the tables' columns hold so far, nulls included."""
         return sum(growing.cells for growing in self._growing.values())
 
+    @property
+    def tables(self) -> int:
+        """That have rows so far."""
+        return len(self._growing)
+
     def add(self, entries: Sequence[LogEntry], rows_of: RowsOf | None = None) -> None:
         """Take the next entries, in order. An event that cannot become a row is rejected; its neighbours proceed."""
         self.entries += len(entries)
@@ -327,11 +332,21 @@ class Batch:
             return
         table = self._tables.existing(TableName(schema, latest))
         own = [column for column in growing.columns() if column not in growing.table.standard]
+        # A latest-state column that cannot become float keeps what it has; `status` names what holds it.
+        own = [column for column in own if not self._is_held(table, column, growing.table.types[column])]
         for column in own:
             kind = growing.table.types[column]
             if table.types.setdefault(column, kind) is ColumnType.INTEGER and kind is ColumnType.FLOAT:
                 table.types[column] = kind
         yield Upsert(table.name, growing.table.name, key, own)
+
+    @staticmethod
+    def _is_held(latest: Table, column: str, kind: ColumnType) -> bool:
+        return (
+            kind is ColumnType.FLOAT
+            and latest.types_stored.get(column) is ColumnType.INTEGER
+            and column in latest.unwidenable
+        )
 
     def _seen_columns(self) -> tuple[list[tuple[Any, ...]], list[tuple[str, str, str]]]:
         """The rows of headrace.columns for new columns, and the known ones to touch."""

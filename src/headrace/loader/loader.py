@@ -13,7 +13,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from headrace.config import LoaderConfig
-from headrace.errors import HeadraceError, PositionError, RetryableError, WideningRefusedError
+from headrace.errors import (
+    ConfigError,
+    HeadraceError,
+    PositionError,
+    RetryableError,
+    WarehouseUnavailableError,
+    WideningRefusedError,
+)
 from headrace.event import Event
 from headrace.loader.batch import LATEST, Batch
 from headrace.loader.duplicates import Duplicates
@@ -38,6 +45,8 @@ and 110 MB more."""
 LOAD_CELLS: Final = 4_000_000
 """Of a load's columns, nulls included, at the most: events of a few properties in tables of 500 columns take more memory
 than their bytes tell."""
+LOAD_TABLES: Final = 256
+"""Of a load: each costs the warehouse some milliseconds and memory, however few its rows are."""
 TRIES_BEFORE_SMALLER: Final = 3
 LONGEST_WAIT_SECONDS: Final = 10.0
 FAILURES: Final = 20
@@ -111,12 +120,35 @@ class Loader:
         self._failures: deque[Failure] = deque(maxlen=FAILURES)
         self.reading = threading.Lock()
         """Held while a load is being made: whoever removes what was read of the log holds it meanwhile."""
-        self._jobs: queue.SimpleQueue[tuple[Callable[[], None], bool]] = queue.SimpleQueue()
+        self._closed: str | None = None
+        self._jobs: queue.SimpleQueue[tuple[Callable[[], None], bool, Callable[[str], None]]] = queue.SimpleQueue()
 
-    def submit(self, job: Callable[[], None], *, changes: bool = True) -> None:
+    def submit(
+        self, job: Callable[[], None], *, changes: bool = True, cancel: Callable[[str], None] = lambda _: None
+    ) -> None:
         """Have the job run on the loader's thread between two loads. It must not raise. After one that changes the tables what
-        is known of the warehouse is read again. May be called from any thread."""
-        self._jobs.put((job, changes))
+        is known of the warehouse is read again. `cancel` is told why the job will never run. May be called from any thread."""
+        self._jobs.put((job, changes, cancel))
+        if self._closed is not None:
+            self.cancel_jobs(self._closed)
+
+    def cancel_jobs(self, reason: str) -> None:
+        """No job runs any more. May be called from any thread."""
+        self._closed = reason
+        while True:
+            try:
+                _, _, cancel = self._jobs.get_nowait()
+            except queue.Empty:
+                return
+            cancel(reason)
+
+    def let_go(self) -> None:
+        """Before a pause: a load that was made and is neither in the warehouse nor begun there is made anew afterwards."""
+        prepared = self._prepared
+        if prepared is None or self._is_in_warehouse(prepared.load):
+            return
+        if self._warehouse.unfinished(self._consumer, prepared.partition.number) is None:
+            self._forget(prepared.partition, prepared.partition.limit)
 
     def unwidenable(self) -> Mapping[tuple[TableName, str], str]:
         """The columns that the warehouse holds to integer, and why. May be asked from any thread."""
@@ -168,7 +200,7 @@ class Loader:
     def run_jobs(self) -> None:
         """Run what was submitted, unless a load hangs between being made and being in the warehouse."""
         while self._prepared is None and not self._jobs.empty():
-            job, changes = self._jobs.get()
+            job, changes, _ = self._jobs.get()
             job()
             if not changes:
                 continue
@@ -263,6 +295,8 @@ class Loader:
                     return None
                 self._commit(prepared.load)
             except WideningRefusedError as error:
+                if (TableName(error.schema, error.table), error.column) in self._unwidenable:
+                    raise WarehouseUnavailableError(f"{error}; refused again") from error
                 self._hold(error)
                 self._forget(partition, partition.limit)
             except _WrongLoadError as error:
@@ -307,7 +341,9 @@ class Loader:
         size_bytes = 0
         is_last = False
         while not is_last and partition.has_room:
-            if unfinished is None and (size_bytes >= self._config.load_bytes or batch.cells >= LOAD_CELLS):
+            if unfinished is None and (
+                size_bytes >= self._config.load_bytes or batch.cells >= LOAD_CELLS or batch.tables >= LOAD_TABLES
+            ):
                 break
             part = partition.part()
             self._add(batch, part, partition.refusal)
@@ -415,7 +451,7 @@ def _judged() -> Iterator[None]:
     """Tell a wrong load from a warehouse that cannot take it now or was moved by another loader."""
     try:
         yield
-    except (PositionError, RetryableError, WideningRefusedError):
+    except (ConfigError, PositionError, RetryableError, WideningRefusedError):
         raise
     except Exception as error:
         raise _WrongLoadError(f"{type(error).__name__}: {error}") from error

@@ -113,9 +113,9 @@ class SharedParts:
     def part(self, reader: LogReader, offset: int, wanted: int) -> Part:
         """Up to `wanted` entries from `offset` on. Raises PositionError when that is beyond the log's end."""
         key = (reader.partition, offset, wanted)
+        if self._loaders <= 1:
+            return read(reader, offset, wanted)
         with self._turn:
-            if self._loaders <= 1:
-                return read(reader, offset, wanted)
             kept = self._kept.get(key)
             if kept is not None:
                 return self._taken(key, *kept)

@@ -5,6 +5,7 @@ The same job is the backfill of what a selection left out: events that are store
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
@@ -14,10 +15,10 @@ import msgspec
 from headrace.errors import ConfigError, HeadraceError, NotFoundError
 from headrace.loader.building import Advance, Build, Workplace
 from headrace.loader.replacing import Replacing, clear, commit, consumer_of
-from headrace.loader.retyping import HISTORY, discards_of, known_table
+from headrace.loader.retyping import BESIDE, HISTORY, discards_of, known_table
 from headrace.loader.selection import selector
 from headrace.loader.standard import STANDARD_TABLES
-from headrace.warehouses.base import Load, TableName
+from headrace.warehouses.base import Load, TableName, Warehouse
 from headrace.workspace.records import Source
 
 TRACKS: Final = "tracks"
@@ -71,7 +72,7 @@ class Rebuild(msgspec.Struct, frozen=True):
         if not sources:
             raise NotFoundError(f"rebuild: no source has the schema {self.schema!r}; `headrace source list` shows them")
         interrupted = Replacing.interrupted(place.warehouse, self.schema)
-        _make_again(place, self.schema, interrupted)
+        _make_again(place.warehouse, self.schema, interrupted, place.stop)
         if interrupted is not None:
             interrupted.run(place.stop)
         clear(place.warehouse, self.schema)
@@ -127,10 +128,25 @@ class Rebuild(msgspec.Struct, frozen=True):
         )
 
 
-def _make_again(place: Workplace, schema: str, interrupted: Replacing | None) -> None:
+def end_interrupted(warehouse: Warehouse, stop: threading.Event) -> Sequence[str]:
+    """End what a kill cut off after its plan stood, before anything is loaded: the books have moved already. Returns the schemas.
+
+    Raises what `Rebuild.run` raises; safe to call again."""
+    ended = []
+    for schema in sorted({name.schema for name in warehouse.tables() if name.table == BESIDE}):
+        interrupted = Replacing.interrupted(warehouse, schema)
+        if interrupted is not None:
+            _make_again(warehouse, schema, interrupted, stop)
+            interrupted.run(stop)
+            clear(warehouse, schema)
+            ended.append(schema)
+    return ended
+
+
+def _make_again(warehouse: Warehouse, schema: str, interrupted: Replacing | None, stop: threading.Event) -> None:
     """A per-table warehouse wants a load that was cut off once more. Its tables are removed next, save when it was the plan's."""
-    unfinished = place.warehouse.unfinished(consumer_of(schema), 0)
+    unfinished = warehouse.unfinished(consumer_of(schema), 0)
     if unfinished is None or (interrupted is not None and interrupted.plan.position == unfinished.start):
         return
     span = (consumer_of(schema), 0, unfinished.incarnation, unfinished.start, unfinished.end)
-    commit(place.warehouse, Load(*span, {}, started=unfinished.loaded_at), place.stop)
+    commit(warehouse, Load(*span, {}, started=unfinished.loaded_at), stop)
