@@ -18,7 +18,7 @@ from headrace.errors import ConfigError, NotFoundError, PositionError, Warehouse
 from headrace.event import Event
 from headrace.loader import replacing
 from headrace.loader.building import Advance, Workplace
-from headrace.loader.rebuilding import Rebuild, Rebuilt, RebuiltTable
+from headrace.loader.rebuilding import Rebuild, Rebuilt, RebuiltTable, end_interrupted
 from headrace.loader.replacing import Replacing, beside
 from headrace.loader.retyping import Retype
 from headrace.loader.selection import parse
@@ -469,6 +469,19 @@ def test_a_warehouse_that_is_away_for_a_moment_is_tried_again(house: House, monk
     with pytest.raises(WarehouseUnavailableError):
         rebuild(house)
     assert before == everything(house)
+
+
+def test_a_rebuild_that_was_cut_off_is_ended_at_the_next_start(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.selections = {"shop": parse({"where": LEFT_OUT})}
+    house.load(*some()[:6], made("m2", properties={"count": 1}, at=8))
+    house.selections = {}
+    assert killed_at(house, monkeypatch, "replace", 2)
+    stored = sum(books.loaded for hour, books in house.warehouse.books().items() if hour.source == "shop")
+    assert ["shop"] == list(end_interrupted(house.warehouse, threading.Event()))
+    assert [] == list(end_interrupted(house.warehouse, threading.Event()))
+    assert stored == len(house.rows("shop.tracks")) + len(house.rows("shop.identifies"))
+    assert {"tracks"} <= {name.table for name in house.warehouse.tables() if name.schema == "shop"}
+    assert [] == [name for name in house.warehouse.tables() if name.table.startswith("_rebuild")]
 
 
 def test_control_a_rebuild_that_forgets_the_plan_moves_the_books_twice(
