@@ -1,4 +1,6 @@
-"""kill -9 at random under load: what was acknowledged is in the warehouse once. The controls must be found out."""
+"""kill -9 at random under load: what was acknowledged is in the warehouse once. The controls must be found out.
+
+More rounds by DEPTH=full, and as many as one likes by `make crash ROUNDS=N`."""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ from pathlib import Path
 
 from crash.torture import torture
 from crash.traffic import Mix
+from depth import depth
 
 AT_ONCE = {"at once": 1}
 
@@ -15,7 +18,7 @@ def test_acknowledged_events_survive_kill_9_of_every_process_exactly_once(
     tmp_path: Path, need: Callable[[str], str]
 ) -> None:
     need("strace")
-    report = torture(tmp_path, 15, seed=17)  # a seed with every kind of kill
+    report = torture(tmp_path, depth(9, 15), seed=2242)  # its first nine rounds have every kind of kill
     print("\n".join(report.lines()))
     assert [] == report.verdict.faults
     assert report.verdict.acknowledged > 1_000

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from by_hand import by_hand
+from depth import depth
 from headrace.config import LoaderConfig
 from headrace.errors import ConfigError, NotFoundError, PositionError, WarehouseUnavailableError
 from headrace.event import Event
@@ -569,7 +570,7 @@ EVENTS = st.lists(
 
 
 @given(EVENTS, st.integers(1, 5), st.integers(0, 14))
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=depth(5, 12), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_history_is_rebuilt_to_the_same_twice(
     tmp_path_factory: pytest.TempPathFactory, events: list[Any], load_events: int, first: int
 ) -> None:
@@ -591,7 +592,7 @@ def test_any_history_is_rebuilt_to_the_same_twice(
     st.sets(st.integers(0, 5)),
     st.integers(1, 5),
 )
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=depth(5, 12), deadline=None)
 def test_what_any_selection_left_out_comes_back_as_if_it_had_never_been(
     tmp_path_factory: pytest.TempPathFactory, events: list[Any], left_out: set[int], load_events: int
 ) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import pytest
 
+from depth import depth
 from engines.snowflake import connection_of
 from headrace.config import WarehouseConfig
 from headrace.errors import ConfigError, PositionError, QueryError, WarehouseUnavailableError
@@ -156,15 +157,29 @@ def test_a_staged_load_takes_these_statements(house: House) -> None:
 # Faults.
 
 
-@pytest.mark.parametrize(
-    "step",
-    ["SELECT max", "PUT", "CREATE TEMPORARY TABLE", "COPY", "BEGIN", 'UPDATE "HEADRACE"."TURN"', "INSERT", "COMMIT"],
-)
-@pytest.mark.parametrize("after", [False, True], ids=["before it ran", "after it ran"])
-def test_a_load_is_in_once_whatever_statement_failed(house: House, step: str, after: bool) -> None:  # noqa: FBT001
+LOADING = [
+    "SELECT max",
+    "PUT",
+    "CREATE TEMPORARY TABLE",
+    "COPY",
+    "BEGIN",
+    'UPDATE "HEADRACE"."TURN"',
+    "INSERT",
+]
+BEFORE, AFTER = "before it ran", "after it ran"
+
+
+def crossed(steps: Sequence[str], first: str, second: str) -> list[tuple[str, str]]:
+    """Every step with both; in the suite with one of them, in turn."""
+    turns = [(step, (first, second)[number % 2]) for number, step in enumerate(steps)]
+    return depth(turns, [(step, one) for step in steps for one in (first, second)])
+
+
+@pytest.mark.parametrize(("step", "when"), [*crossed(LOADING, BEFORE, AFTER), ("COMMIT", BEFORE), ("COMMIT", AFTER)])
+def test_a_load_is_in_once_whatever_statement_failed(house: House, step: str, when: str) -> None:
     house.warehouse.commit(many(0, 1, create={TRACKS: TRACK_COLUMNS}))
     lost = RefusedError(250_003, "08001", "the connection was reset")
-    lost.after = after  # type: ignore[attr-defined]
+    lost.after = when == AFTER  # type: ignore[attr-defined]
     house.fails[step] = lost
     for _ in range(3):
         try:
@@ -220,8 +235,7 @@ STEPS = [
 STEPS += ["BEGIN", "COMMIT", 'ALTER TABLE "SHOP"."N" DROP']
 
 
-@pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("again", ["reopened", "tried again"])
+@pytest.mark.parametrize(("step", "again"), crossed(STEPS, "reopened", "tried again"))
 def test_a_widening_that_was_cut_off_is_finished(house: House, step: str, again: str) -> None:
     name = TableName("shop", "n")
     columns: Columns = {"id": ColumnType.STRING, "n": ColumnType.INTEGER}
