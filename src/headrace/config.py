@@ -134,7 +134,7 @@ class ArchiveConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ConsoleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    listen: Annotated[str, _help("HOST:PORT of the worker; answers /health alone for now.")] = "127.0.0.1:8001"
+    listen: Annotated[str, _help("HOST:PORT of the worker; answers /health and /metrics.")] = "127.0.0.1:8001"
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

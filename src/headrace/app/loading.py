@@ -156,8 +156,8 @@ class Loading:
     def submit(self, job: Callable[[], None], *, changes: bool, cancel: Callable[[str], None]) -> None:
         """See `Loader.submit`. Raises WarehouseUnavailableError while the warehouse is not open or loading has stopped."""
         self.opened()
-        if self._stopped is not None or self.loader is None:
-            raise WarehouseUnavailableError(f"warehouse {self.slug}: loading has stopped: {self._stopped}")
+        if self.error is not None or self.loader is None:
+            raise WarehouseUnavailableError(f"warehouse {self.slug}: it stands still: {self.error}")
         self.loader.submit(job, changes=changes, cancel=cancel)
 
     def opened(self) -> Warehouse:
@@ -184,7 +184,9 @@ class Loading:
             return "stopped"
         if self._paused:
             return "paused"
-        return "opening" if self.warehouse is None else "loading"
+        if self.warehouse is None:
+            return "opening"
+        return "failing" if self.error else "loading"
 
     def answer(self, sources: Sequence[Source], within_seconds: float = 0.0) -> Answer:
         """What `status` is made of: asked of the warehouse now, unless it was `within_seconds`, or what it said last."""

@@ -108,7 +108,7 @@ def _awaited(config: Config, job: Job, on_progress: OnProgress) -> dict[str, Any
             job = msgspec.json.decode(_ask(config, "GET", f"/api/jobs/{job.id}", None), type=Job)
         except (_StoppedError, NotFoundError):
             raise WarehouseUnavailableError(
-                f"job: the server ended while {job.job} ran on {job.warehouse}; order it again; what is half done is ended then, or at the next start"
+                f"job: the worker ended while {job.job} ran on {job.warehouse}; order it again; what is half done is ended then, or at the next start"
             ) from None
     if job.error is not None:
         raise ConfigError(job.error)

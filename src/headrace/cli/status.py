@@ -92,6 +92,9 @@ def _print(found: Status) -> None:
         print_line(
             "there is no warehouse, events wait in the log; add one with `headrace warehouse add KIND --name NICKNAME`"
         )
+    if found.archive is not None and not found.archive.error:
+        waiting = sum(partition["waiting"] for partition in found.archive.partitions)
+        print_line(f"archive: {waiting:,} entries of the log are not in it yet")
     if found.archive is not None and found.archive.error:
         print_line(f"archive: it stands still: {plain(found.archive.error)}")
     print_line(f"server: {'running' if found.running else 'not running'}")

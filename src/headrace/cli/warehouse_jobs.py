@@ -122,7 +122,19 @@ def _run(chosen: Config, slug: str | None, job: str, arguments: dict[str, Any], 
         print_json(result)
         return
     print_line(f"{job} of {plain(warehouse)}: done")
-    print_fields(result)
+    print_fields({name: _text(value) for name, value in result.items() if value is not None})
+
+
+def _text(value: Any) -> object:
+    if isinstance(value, list):
+        return ", ".join(str(_text(item)) for item in value)
+    if isinstance(value, dict):
+        return " ".join(
+            str(part) for name, inner in value.items() for part in ((inner,) if name == "table" else (name, inner))
+        )
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.3f}" if isinstance(value, float) else value
 
 
 @contextmanager

@@ -18,9 +18,10 @@ _TABLES: Final = 5
 
 _LOADING: Final[Mapping[str, str]] = {
     "loading": "yes",
+    "failing": "no: it takes no load now, and is tried again; see below",
     "opening": "not yet: it is being opened, again and again until it answers",
     "paused": "no: it is paused",
-    "stopped": "no: it has stopped for good and needs a person",
+    "stopped": "no: something is wrong that needs a person; it is tried again all the same",
     "closed": "no: no server runs",
 }
 

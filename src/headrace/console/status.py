@@ -16,8 +16,9 @@ from headrace.log.base import UNKNOWN_HOUR, Hourly, LogReader, Tally
 from headrace.warehouses.base import Account, Books
 from headrace.workspace.records import Source
 
-State = Literal["loading", "opening", "paused", "stopped", "closed"]
-"""opening: it cannot be reached yet, and is tried again. stopped: loading has ended for good and needs a person. closed: no server runs."""
+State = Literal["loading", "failing", "opening", "paused", "stopped", "closed"]
+"""failing: it takes no load now, and is tried again. opening: it cannot be reached yet, and is tried again. stopped: something is wrong
+that a person must mend; it is tried again all the same. closed: no server runs."""
 
 
 class HeldColumn(msgspec.Struct, frozen=True):

@@ -127,6 +127,8 @@ class SharedParts:
         return part
 
     def _taken(self, key: tuple[int, int, int], part: Part, still_to_come: int) -> Part:
+        if part.is_last and self._front.get(key[0], 0) > part.next:
+            part = part._replace(is_last=False)  # the log has gone on since it was read
         if still_to_come <= 1:
             del self._kept[key]
             self._size_bytes -= part.size_bytes

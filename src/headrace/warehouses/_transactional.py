@@ -155,10 +155,12 @@ class TransactionalWarehouse(Lookups):
         value = {"id": ColumnType.STRING, "received_at": ColumnType.TIMESTAMP, "value": type_}
         with self._sessions.loading() as session:
             self._columns = None
+            stored = self._known(session)
+            self._columns = None
             with self._transaction(session):
                 # All values first: whoever gives them may be reading this very column.
                 staged = [self._relation(session, block, value) for block in retyping.values if block.num_rows]
-                self._alter(session, name, column, self._dialect.empty_as(name, column, type_))
+                self._empty(session, name, column, type_, stored)
                 statements = [s for rows in staged for s in _statements.set_values(self._dialect, name, column, rows)]
                 statements.append(_statements.forget_discards(self._dialect, name, column))
                 if retyping.discards.num_rows:
@@ -168,8 +170,19 @@ class TransactionalWarehouse(Lookups):
                 statements.append(_statements.learn_type(self._dialect, name, column, type_))
                 session.run(statements)
                 if latest is not None:
-                    self._alter(session, latest.table, column, self._dialect.empty_as(latest.table, column, type_))
+                    self._empty(session, latest.table, column, type_, stored)
                     session.run(_statements.latest_column(self._dialect, latest, column))
+
+    def _empty(
+        self, session: Session, name: TableName, column: str, type_: ColumnType, stored: Mapping[TableName, Columns]
+    ) -> None:
+        """A column without values, of the type. One that has the type already is not altered, so that a view on it is in no way."""
+        if stored.get(name, {}).get(column) is type_:
+            quoted = self._dialect.quoted(column)
+            where = f"WHERE {quoted} IS NOT NULL"
+            session.run([f"UPDATE {self._dialect.qualified(name)} SET {quoted} = NULL {where}"])  # noqa: S608 -- quoted
+        else:
+            self._alter(session, name, column, self._dialect.empty_as(name, column, type_))
 
     def replace(self, old: TableName, new: TableName) -> int:
         with self._sessions.loading() as session:
