@@ -10,8 +10,8 @@ from typing import Any
 def stand_in(role: str) -> None:
     if role != "worker":
         return
+    from headrace.app import warehouses
     from headrace.errors import WarehouseUnavailableError
-    from headrace.loader import loader
     from headrace.warehouses._duckdb import DuckDB
     from headrace.warehouses.base import Load
 
@@ -25,5 +25,6 @@ def stand_in(role: str) -> None:
 
     warehouse: Any = DuckDB
     warehouse.commit = refusing
-    module: Any = loader
+    module: Any = warehouses
+    assert module.RETAIN_SECONDS == 60
     module.RETAIN_SECONDS = 0.2  # a minute is long for a test
