@@ -70,7 +70,7 @@ def cpu_us(log: Head, warehouses: int, folder: Path) -> float:
                 LoaderConfig(),
                 now=lambda: START + timedelta(days=1),
                 shared=shared,
-            )  # fmt: skip
+            )
         )
         shared.join()
     spent = 0.0
