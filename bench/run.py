@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import backlog
 import collector
+import explosion
 import freshness
 import loads
 import sharing
@@ -29,6 +30,7 @@ PARTS: Mapping[str, Callable[[], Sequence[Figure]]] = {
     "clickhouse": warehouse_clickhouse.figures,
     "iceberg": warehouse_iceberg.figures,
     "sharing": sharing.figures,
+    "explosion": explosion.figures,
     "freshness": freshness.figures,
     "backlog": backlog.figures,
 }

@@ -328,11 +328,20 @@ class Loading:
                 selections=self.selections,
                 retyped=self._retyped,
             )
+            self._fold_journal(warehouse)
             self.warehouse = warehouse
             self._error = None
             self._tried.set()
             return True
         return False
+
+    def _fold_journal(self, warehouse: Warehouse) -> None:
+        """After a crash: opening has replayed the journal, and the next crash shall not have to do it again. Before anybody may ask:
+        on a full disk this ends DuckDB's engine, which is then opened anew."""
+        try:
+            warehouse.checkpoint()
+        except RetryableError as error:
+            logger.warning("warehouse %s: no checkpoint at the start: %s", self.slug, error)
 
     def _opened_for_us(self, readers: Sequence[LogReader]) -> Warehouse:
         """Raises ConfigError when another of this log's warehouses has filled the same database: every row would come twice."""
@@ -360,11 +369,6 @@ class Loading:
     def _load(self) -> None:
         loader, warehouse = self.loader, self.warehouse
         assert loader is not None and warehouse is not None  # noqa: S101, PT018 - `_open` has set both
-        try:
-            # After a crash: opening has replayed the journal, and the next crash shall not have to do it again.
-            warehouse.checkpoint()
-        except RetryableError as error:
-            logger.warning("warehouse %s: no checkpoint at the start: %s", self.slug, error)
         for schema in end_interrupted(warehouse, self.stop):
             logger.warning("warehouse %s: the rebuild of %s that was cut off has been ended", self.slug, schema)
         snapshots = threading.Thread(target=self._snapshots, name=f"snapshot-{self.slug}", daemon=True)

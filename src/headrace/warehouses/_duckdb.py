@@ -166,16 +166,13 @@ class DuckDB:
         return self._file.journal_bytes()
 
     def query(self, sql: str, *, max_rows: int, timeout_seconds: float) -> QueryResult:
-        with self._file.cursor() as cursor:
-            return _duckdb_query.answer(cursor, sql, max_rows, timeout_seconds)
+        return self._asked(lambda cursor: _duckdb_query.answer(cursor, sql, max_rows, timeout_seconds))
 
     def arrow(self, sql: str, *, max_rows: int, timeout_seconds: float) -> Any:
-        with self._file.cursor() as cursor:
-            return _duckdb_query.arrow(cursor, sql, max_rows, timeout_seconds)
+        return self._asked(lambda cursor: _duckdb_query.arrow(cursor, sql, max_rows, timeout_seconds))
 
     def account(self, schemas: Sequence[str]) -> Account:
-        with self._file.cursor() as cursor:
-            return _duckdb_lookups.account(cursor, schemas)
+        return self._asked(lambda cursor: _duckdb_lookups.account(cursor, schemas))
 
     def latest_rows(self, table: str, limit: int) -> Any:
         with self._file.cursor() as cursor:
@@ -196,6 +193,17 @@ class DuckDB:
 
     def drop(self, table: TableName) -> None:
         self._change(lambda cursor: _duckdb_change.drop(cursor, table))
+
+    def _asked(self, ask: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """Once more when the engine ended meanwhile, which a load or a checkpoint may do to everybody."""
+        try:
+            with self._file.cursor() as cursor:
+                return ask(cursor)
+        except WarehouseUnavailableError:
+            if not self._file.is_broken:
+                raise
+        with self._file.cursor() as cursor:
+            return ask(cursor)
 
     def _change(self, change: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         """One transaction; after any error nothing of it is there, save after an unclear COMMIT, which `tables` tells."""

@@ -60,6 +60,11 @@ class DatabaseFile:
                 self._cursors.discard(cursor)
                 self._changed.notify_all()
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether the next cursor opens the file again."""
+        return self._broken
+
     def translated(self, error: Exception) -> HeadraceError | ValueError:
         """Remembers when the engine is past use, so that the next cursor opens the file again."""
         text = _first_line(error)
