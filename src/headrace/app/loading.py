@@ -218,12 +218,9 @@ class Loading:
 
     def ask(self, sources: Sequence[Source]) -> None:
         """Begin to ask, so that several warehouses answer at once."""
-        self._begun([source.schema for source in sources])
-
-    def _begun(self, schemas: Sequence[str]) -> None:
         with self._asking_turn:
             if self._asking is None or self._asking.done:
-                self._asking = _Asking(self, schemas)
+                self._asking = _Asking(self, [source.schema for source in sources])
 
     def _ask(self, schemas: Sequence[str]) -> str | None:
         """Have the account told now. Returns why it was not: a warehouse that hangs must not make `status` hang."""
