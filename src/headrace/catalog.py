@@ -1,15 +1,54 @@
-"""Finds connectors: the name of a file below `sources/` (with `_` for `-`) is its slug; other packages add theirs
-through the entry-point group `headrace.sources`, whose names are slugs."""
+"""Finds connectors: the name of a file below `sources/`, `destinations/` or `warehouses/` (with `_` for `-`) is its slug; other packages
+add theirs through the entry-point groups `headrace.sources` and so on, whose names are slugs. And what a connector's settings declare."""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
+from typing import Any, NamedTuple, get_type_hints
+
+import msgspec
 
 from headrace.errors import ConfigError
+
+
+class Setting(NamedTuple):
+    """A setting that a connector declares, for forms and documentation. `default` is a JSON value; None also where `is_required`."""
+
+    name: str
+    default: Any
+    description: str
+    is_secret: bool
+    is_required: bool
+
+
+def described(text: str, *, secret: bool = False) -> msgspec.Meta:
+    """For the type of a setting.
+
+    >>> Annotated[str, described("The account's API key.", secret=True)]  # doctest: +SKIP
+    """
+    return msgspec.Meta(description=text, extra={"secret": True} if secret else None)
+
+
+@cache
+def declared_settings(settings: type[msgspec.Struct]) -> Sequence[Setting]:
+    """In the order of the classes; a description is empty where the author gave none."""
+    hints = get_type_hints(settings, include_extras=True)
+    found = []
+    for field in msgspec.structs.fields(settings):
+        metas = [meta for meta in getattr(hints[field.name], "__metadata__", ()) if isinstance(meta, msgspec.Meta)]
+        default = None if field.required else msgspec.to_builtins(_default(field))
+        description = next((meta.description for meta in metas if meta.description), "")
+        is_secret = any((meta.extra or {}).get("secret") for meta in metas)
+        found.append(Setting(field.name, default, description, is_secret, field.required))
+    return found
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    return field.default_factory() if field.default is msgspec.NODEFAULT else field.default
 
 
 @cache

@@ -9,6 +9,7 @@ from typing import ClassVar
 import msgspec
 import pytest
 
+from headrace.catalog import declared_settings
 from headrace.errors import NotFoundError, RequestError
 from headrace.sources import base
 from headrace.sources.base import Draft, SourceKind, SourceSettings
@@ -49,7 +50,7 @@ def works_without_settings(slug: str, kind: type[SourceKind]) -> None:
 
 
 def describes_every_setting(slug: str, kind: type[SourceKind]) -> None:
-    assert [setting.name for setting in base.declared_settings(kind) if not setting.description] == [], slug
+    assert [setting.name for setting in declared_settings(kind.Settings) if not setting.description] == [], slug
 
 
 def refuses_unknown_settings(slug: str, kind: type[SourceKind]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from headrace import config
+from headrace.catalog import declared_settings
 from headrace.cli import app
 from headrace.collector import accept, routes
 from headrace.sources import base
@@ -67,7 +68,7 @@ def documentation_of(slug: str) -> str:
 
 
 def settings_missing_in(text: str, kind: type[warehouses.WarehouseKind]) -> set[str]:
-    return {setting.name for setting in warehouses.declared_settings(kind) if f"`{setting.name}`" not in text}
+    return {setting.name for setting in declared_settings(kind.Settings) if f"`{setting.name}`" not in text}
 
 
 @pytest.mark.parametrize("slug", warehouses.kinds())
@@ -80,7 +81,7 @@ def test_every_kind_of_warehouse_has_its_page_with_every_setting(slug: str) -> N
 def test_a_setting_that_a_page_does_not_name_is_missed(slug: str) -> None:
     """The control of the test above."""
     kind = warehouses.kind(slug)
-    names = [setting.name for setting in warehouses.declared_settings(kind)]
+    names = [setting.name for setting in declared_settings(kind.Settings)]
     assert set(names[:1]) == settings_missing_in(" ".join(f"`{name}`" for name in names[1:]), kind)
 
 
@@ -88,7 +89,7 @@ def test_every_setting_of_a_warehouse_has_a_description() -> None:
     assert [] == [
         (slug, setting.name)
         for slug, kind in warehouses.kinds().items()
-        for setting in warehouses.declared_settings(kind)
+        for setting in declared_settings(kind.Settings)
         if not setting.description
     ]
 

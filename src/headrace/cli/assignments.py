@@ -1,4 +1,4 @@
-"""`KEY=VALUE` on the command line as settings of a kind of warehouse, with ways to keep secrets out of the shell's history."""
+"""`KEY=VALUE` on the command line as settings of a warehouse or a destination, with ways to keep secrets out of the shell's history."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from headrace.cli.output import plain, print_error
 from headrace.errors import ConfigError, NotFoundError
 
 if TYPE_CHECKING:
-    from headrace.warehouses.base import WarehouseKind
+    import msgspec
 
 FORMS: Final = "KEY=VALUE, KEY=@FILE (its content), KEY=env:NAME (a variable's) or KEY=text:VALUE (as it stands)"
 _FILE_BYTES: Final = 1_000_000
 
 
-def settings(kind: type[WarehouseKind], assignments: Sequence[str]) -> dict[str, Any]:
-    """The settings that the assignments give, typed as the kind declares them where that is not plain text.
+def settings(declared: type[msgspec.Struct], assignments: Sequence[str]) -> dict[str, Any]:
+    """The settings that the assignments give, typed as `declared` has them where that is not plain text.
 
     A secret that stands on the command line itself is taken, with a note on stderr. Raises typer.BadParameter,
     NotFoundError and ConfigError, which name the setting and never its value."""
-    from headrace.warehouses import base  # noqa: PLC0415 - --help needs no catalogue
+    from headrace.catalog import declared_settings  # noqa: PLC0415 - --help needs no catalogue
 
-    secret_names = {setting.name for setting in base.declared_settings(kind) if setting.is_secret}
+    secret_names = {setting.name for setting in declared_settings(declared) if setting.is_secret}
     found: dict[str, Any] = {}
     for assignment in assignments:
         name, separator, text = assignment.partition("=")
@@ -38,7 +38,7 @@ def settings(kind: type[WarehouseKind], assignments: Sequence[str]) -> dict[str,
                 f"note: {name} stood on the command line, where the shell's history keeps it and others on this machine "
                 f"can see it; better: {name}=@FILE or {name}=env:NAME"
             )
-        found[name] = _typed(kind, name, _value(name, text))
+        found[name] = _typed(declared, name, _value(name, text))
     return found
 
 
@@ -71,11 +71,11 @@ def _content(name: str, file: Path) -> str:
         raise ConfigError(f"settings: {name}: {file} is not UTF-8 text") from None
 
 
-def _typed(kind: type[WarehouseKind], name: str, text: str) -> Any:
+def _typed(settings: type[msgspec.Struct], name: str, text: str) -> Any:
     """The text itself where the setting takes one; else, for lists and objects, the JSON in it."""
     import msgspec  # noqa: PLC0415 - --help needs none of it
 
-    declared = get_type_hints(kind.Settings, include_extras=True).get(name)
+    declared = get_type_hints(settings, include_extras=True).get(name)
     if declared is not None and text.lstrip().startswith(("[", "{")):
         try:
             msgspec.convert(text, declared, strict=False)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from headrace.catalog import declared_settings
 from headrace.cli.options import Json
 from headrace.cli.output import plain, print_fields, print_json, print_line, print_table
 
@@ -79,8 +80,6 @@ def _title(kind: type[SourceKind]) -> str:
 
 
 def _source(slug: str, kind: type[SourceKind]) -> dict[str, Any]:
-    from headrace.sources import base  # noqa: PLC0415 - as above
-
     return {
         "room": "source",
         "kind": slug,
@@ -93,14 +92,13 @@ def _source(slug: str, kind: type[SourceKind]) -> dict[str, Any]:
         "docs_url": kind.docs_url,
         "setup": list(kind.setup),
         "settings": [
-            {"name": s.name, "default": s.default, "description": s.description} for s in base.declared_settings(kind)
+            {"name": s.name, "default": s.default, "description": s.description}
+            for s in declared_settings(kind.Settings)
         ],
     }
 
 
 def _warehouse(slug: str, kind: type[WarehouseKind]) -> dict[str, Any]:
-    from headrace.warehouses import base  # noqa: PLC0415 - as above
-
     return {
         "room": "warehouse",
         "kind": slug,
@@ -112,14 +110,12 @@ def _warehouse(slug: str, kind: type[WarehouseKind]) -> dict[str, Any]:
         "setup": list(kind.setup),
         "settings": [
             {"name": s.name, "default": s.default, "description": s.description, "secret": s.is_secret}
-            for s in base.declared_settings(kind)
+            for s in declared_settings(kind.Settings)
         ],
     }
 
 
 def _print_source(slug: str, kind: type[SourceKind]) -> None:
-    from headrace.sources import base  # noqa: PLC0415 - as above
-
     fields: dict[str, object] = {
         "kind": slug,
         "title": _title(kind),
@@ -131,12 +127,10 @@ def _print_source(slug: str, kind: type[SourceKind]) -> None:
         "deprecated": kind.deprecated,
     }
     print_fields({name: value for name, value in fields.items() if value})
-    _print_settings([(s.name, f"{s.description} [default: {s.default}]") for s in base.declared_settings(kind)])
+    _print_settings([(s.name, f"{s.description} [default: {s.default}]") for s in declared_settings(kind.Settings)])
 
 
 def _print_warehouse(slug: str, kind: type[WarehouseKind]) -> None:
-    from headrace.warehouses import base  # noqa: PLC0415 - as above
-
     print_fields(
         {
             "kind": slug,
@@ -155,7 +149,7 @@ def _print_warehouse(slug: str, kind: type[WarehouseKind]) -> None:
     _print_settings(
         [
             (s.name, f"{s.description} [{'secret' if s.is_secret else f'default: {s.default}'}]")
-            for s in base.declared_settings(kind)
+            for s in declared_settings(kind.Settings)
         ]
     )
 

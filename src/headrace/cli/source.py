@@ -235,10 +235,11 @@ def _described(source: Source) -> dict[str, Any]:
 
 def _settings_in_force(source: Source) -> dict[str, Any]:
     """Defaults included, as far as the kind is installed."""
+    from headrace.catalog import declared_settings  # noqa: PLC0415 - --help needs no catalogue
     from headrace.sources import base  # noqa: PLC0415 - --help needs no catalogue
 
     kind = base.kinds().get(source.kind)
-    defaults = {setting.name: setting.default for setting in base.declared_settings(kind)} if kind else {}
+    defaults = {setting.name: setting.default for setting in declared_settings(kind.Settings)} if kind else {}
     return {**defaults, **source.settings}
 
 

@@ -61,7 +61,7 @@ def add(
     from headrace.warehouses import base  # noqa: PLC0415 - --help needs no catalogue
 
     chosen = options.settings(data, config)
-    settings = assignments.settings(base.kind(kind), given or [])
+    settings = assignments.settings(base.kind(kind).Settings, given or [])
     with options.workspace(chosen, create=True) as workspace:
         slug = workspace.free_warehouse_slug(kind, name, slug)
         if not unchecked:
@@ -165,7 +165,7 @@ def set_settings(
     if not given and not unset:
         raise typer.BadParameter("give KEY=VALUE or --unset KEY")
     with _workspace(data, config) as workspace:
-        changes = assignments.settings(base.kind(workspace.warehouse(slug).kind), given or [])
+        changes = assignments.settings(base.kind(workspace.warehouse(slug).kind).Settings, given or [])
         warehouse = workspace.set_warehouse_settings(slug, {**dict.fromkeys(unset or []), **changes})
     _answer(warehouse, as_json=as_json)
 

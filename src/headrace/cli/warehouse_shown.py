@@ -71,10 +71,11 @@ def print_warehouse(warehouse: Warehouse, detail: WarehouseDetail | None = None)
 
 def _settings_in_force(warehouse: Warehouse) -> dict[str, Any]:
     """Defaults included, as far as the kind is installed."""
+    from headrace.catalog import declared_settings  # noqa: PLC0415 - --help needs no catalogue
     from headrace.warehouses import base  # noqa: PLC0415 - as above
 
     kind = base.kinds().get(warehouse.kind)
-    defaults = {setting.name: setting.default for setting in base.declared_settings(kind)} if kind else {}
+    defaults = {setting.name: setting.default for setting in declared_settings(kind.Settings)} if kind else {}
     return {**defaults, **warehouse.settings}
 
 

@@ -5,5 +5,6 @@ instead of null, knows only regular expressions, and takes 19 to 130 us a decode
 """
 
 from headrace.filters.evaluation import Filter, compile_filter
+from headrace.filters.values import Value, compile_value
 
-__all__ = ["Filter", "compile_filter"]
+__all__ = ["Filter", "Value", "compile_filter", "compile_value"]

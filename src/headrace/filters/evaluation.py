@@ -18,10 +18,10 @@ from headrace.filters.globs import glob
 from headrace.filters.parser import parse
 from headrace.filters.syntax import All, Call, Comparison, Condition, Exists, ListOf, Literal, Not, Operand, Path, Some
 
-_Trees = dict[str, Any]
+Trees = dict[str, Any]
 """What of an event was parsed already, by attribute."""
-_Value = Callable[[Event, _Trees], Any]
-_Test = Callable[[Event, _Trees], bool]
+_Value = Callable[[Event, Trees], Any]
+_Test = Callable[[Event, Trees], bool]
 
 _decode: Final = msgspec.json.Decoder().decode
 _WITH_TRAITS: Final = ("identify", "group")
@@ -67,7 +67,7 @@ def _tested(condition: Condition) -> _Test:
             test = _tested(negated)
             return lambda event, trees: not test(event, trees)
         case Exists(operand):
-            value = _valued(operand)
+            value = valued(operand)
             return lambda event, trees: value(event, trees) is not None
         case Comparison():
             return _compared(condition)
@@ -78,7 +78,7 @@ def _all(tests: list[_Test]) -> _Test:
         first, second = tests
         return lambda event, trees: first(event, trees) and second(event, trees)
 
-    def test(event: Event, trees: _Trees) -> bool:
+    def test(event: Event, trees: Trees) -> bool:
         for each in tests:  # noqa: SIM110  # all() over a generator costs twice as much
             if not each(event, trees):
                 return False
@@ -88,7 +88,7 @@ def _all(tests: list[_Test]) -> _Test:
 
 
 def _some(tests: list[_Test]) -> _Test:
-    def test(event: Event, trees: _Trees) -> bool:
+    def test(event: Event, trees: Trees) -> bool:
         for each in tests:  # noqa: SIM110  # as above
             if each(event, trees):
                 return True
@@ -101,14 +101,14 @@ def _compared(comparison: Comparison) -> _Test:
     left, right = comparison.left, comparison.right
     if checks.is_time(left) or checks.is_time(right):
         left, right = _timed(left), _timed(right)
-    value = _valued(left)
+    value = valued(left)
     if isinstance(right, Literal):
         test = _against_literal(comparison.operator, value, right.value)
         if test is not None:
             return test
     elif isinstance(right, ListOf) and comparison.operator == "in":
         return _in_literals(value, _plain(right))
-    other, compare = _valued(right), _COMPARISONS[comparison.operator]
+    other, compare = valued(right), _COMPARISONS[comparison.operator]
     return lambda event, trees: compare(value(event, trees), other(event, trees))
 
 
@@ -143,9 +143,9 @@ class _Moment(msgspec.Struct, frozen=True):
     value: datetime | None
 
 
-def _valued(operand: Operand) -> _Value:
+def valued(operand: Operand) -> _Value:
     if isinstance(operand, Call):
-        argument = _valued(operand.argument)
+        argument = valued(operand.argument)
         function = _FUNCTIONS[operand.function]
         return lambda event, trees: function(argument(event, trees))
     if isinstance(operand, Path):
@@ -166,7 +166,7 @@ def _at(path: Path) -> _Value:
     names, attribute = path.names, checks.ATTRIBUTE_BY_OBJECT_FIELD[field]
     raw = attrgetter(attribute)
 
-    def below(event: Event, trees: _Trees) -> Any:
+    def below(event: Event, trees: Trees) -> Any:
         tree = trees.get(attribute)
         if tree is None:
             tree = trees[attribute] = _parsed(raw(event))

@@ -37,6 +37,11 @@ def parse(text: str) -> Condition:
     return _Parser(text).all()
 
 
+def parse_operand(text: str) -> Operand:
+    """A path, a literal or a function of one, alone. Raises ConfigError as `parse` does."""
+    return _Parser(text).operand()
+
+
 class _Parser:
     def __init__(self, text: str) -> None:
         self._tokens = tokens(text)
@@ -51,6 +56,12 @@ class _Parser:
         if not self._is_at_end():
             raise self._unexpected("`and`, `or` or the end", ("and", "or"))
         return condition
+
+    def operand(self) -> Operand:
+        operand = self._operand()
+        if not self._is_at_end():
+            raise self._unexpected("the end")
+        return operand
 
     @property
     def _next(self) -> Token:

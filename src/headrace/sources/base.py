@@ -6,7 +6,7 @@ A source is pure: no clock, no network. The tracking API has parsed the event in
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, cast, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import msgspec
 
@@ -107,25 +107,6 @@ def search(words: str) -> Mapping[str, type[SourceKind]]:
 
     matching = [(slug, found) for slug, found in kinds().items() if all(word in text(slug, found) for word in wanted)]
     return dict(sorted(matching, key=lambda entry: (entry[1].deprecated is not None, entry[1].title.casefold())))
-
-
-class Setting(NamedTuple):
-    """A setting that a kind declares, for forms and documentation. `default` is a JSON value."""
-
-    name: str
-    default: Any
-    description: str
-
-
-def declared_settings(kind: type[SourceKind]) -> Sequence[Setting]:
-    """In the order of the classes; a description is empty where the author gave none."""
-    hints = get_type_hints(kind.Settings, include_extras=True)
-    defaults = msgspec.to_builtins(kind.Settings())
-    found = []
-    for name in kind.Settings.__struct_fields__:
-        metas = [meta for meta in getattr(hints[name], "__metadata__", ()) if isinstance(meta, msgspec.Meta)]
-        found.append(Setting(name, defaults[name], metas[0].description or "" if metas else ""))
-    return found
 
 
 def handover_text(kind: type[SourceKind], url: str, write_key: str) -> str | None:

@@ -24,7 +24,7 @@ import enum
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal, NamedTuple, Protocol, cast, get_type_hints, runtime_checkable
+from typing import Any, ClassVar, Final, Literal, NamedTuple, Protocol, cast, runtime_checkable
 
 import msgspec
 
@@ -373,28 +373,6 @@ def kind(slug: str) -> type[WarehouseKind]:
     found = kinds().get(slug)
     if found is None:
         raise NotFoundError(f"warehouse: there is no kind {slug!r} in the catalogue; it has {', '.join(kinds())}")
-    return found
-
-
-class Setting(NamedTuple):
-    """A setting that a kind declares, for forms and documentation. `default` is a JSON value."""
-
-    name: str
-    default: Any
-    description: str
-    is_secret: bool
-
-
-def declared_settings(kind: type[WarehouseKind]) -> Sequence[Setting]:
-    """In the order of the classes; a description is empty where the author gave none."""
-    hints = get_type_hints(kind.Settings, include_extras=True)
-    defaults = msgspec.to_builtins(kind.Settings())
-    found = []
-    for name in kind.Settings.__struct_fields__:
-        metas = [meta for meta in getattr(hints[name], "__metadata__", ()) if isinstance(meta, msgspec.Meta)]
-        meta = metas[0] if metas else msgspec.Meta()
-        is_secret = bool((meta.extra or {}).get("secret"))
-        found.append(Setting(name, defaults[name], meta.description or "", is_secret))
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
+from headrace.catalog import declared_settings
 from headrace.errors import ConfigError, NotFoundError
 from headrace.warehouses import base
 from headrace.workspace import database, names, secret_settings, settings, sources
@@ -96,7 +97,7 @@ def stored(secret: bytes, kind: str, slug: str, given: Mapping[str, Any]) -> Sto
 
 def secrets_of(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the settings that the kind declares secret."""
-    secret_names = {setting.name for setting in base.declared_settings(base.kind(kind)) if setting.is_secret}
+    secret_names = {setting.name for setting in declared_settings(base.kind(kind).Settings) if setting.is_secret}
     return {name: value for name, value in given.items() if name in secret_names}
 
 
