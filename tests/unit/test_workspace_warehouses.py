@@ -20,7 +20,7 @@ from headrace.errors import ConfigError, NotFoundError
 from headrace.warehouses.base import WarehouseKind
 from headrace.workspace import database, secret_settings
 from headrace.workspace.records import Warehouse
-from headrace.workspace.secret_settings import masked, without_secrets
+from headrace.workspace.secret_settings import Owner, masked, without_secrets
 from headrace.workspace.workspace import DATABASE_FILE, SECRET_FILE, Workspace
 from made_warehouse import DSN, ESCAPED, PASSWORD, SHOWN_DSN, TOKEN, MadeSettings, made
 
@@ -177,7 +177,7 @@ def test_a_slug_is_never_given_twice_also_after_a_removal(workspace: Workspace) 
     workspace.remove_warehouse("warehouse-2")
     assert "warehouse-4" == workspace.free_warehouse_slug("made", "Warehouse")
     assert "warehouse-4" == workspace.add_warehouse("made", "Warehouse").slug
-    with pytest.raises(ConfigError, match=r"'warehouse' is taken, removed.*for example 'warehouse-5'"):
+    with pytest.raises(ConfigError, match=r"'warehouse' is taken by a warehouse or a destination, removed.*for example 'warehouse-5'"):
         workspace.add_warehouse("made", "x", slug="warehouse")
     assert "own-1" == workspace.add_warehouse("made", "Warehouse", slug="own-1").slug
 
@@ -310,7 +310,7 @@ def test_no_file_and_no_repr_holds_a_secret_in_clear(tmp_path: Path) -> None:
 
 def test_the_search_finds_a_secret_that_is_stored_in_clear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control of the test above."""
-    monkeypatch.setattr(secret_settings, "sealed", lambda _secret, _slug, settings: str(settings))
+    monkeypatch.setattr(secret_settings, "sealed", lambda _secret, _owner, settings: str(settings))
     with Workspace.open(tmp_path) as workspace:
         workspace.add_warehouse("made", "a", SECRETS)
         everything = files(tmp_path)
@@ -318,13 +318,13 @@ def test_the_search_finds_a_secret_that_is_stored_in_clear(tmp_path: Path, monke
 
 
 def test_the_same_settings_are_never_encrypted_alike(workspace: Workspace) -> None:
-    sealed = {secret_settings.sealed(workspace.secret, "a", SECRETS) for _ in range(100)}
+    sealed = {secret_settings.sealed(workspace.secret, Owner("warehouse", "a"), SECRETS) for _ in range(100)}
     assert 100 == len(sealed)
 
 
 def test_secrets_open_only_for_their_warehouse_and_with_their_key(workspace: Workspace) -> None:
-    text = secret_settings.sealed(workspace.secret, "a", SECRETS)
-    assert SECRETS == secret_settings.opened(workspace.secret, "a", text)
+    text = secret_settings.sealed(workspace.secret, Owner("warehouse", "a"), SECRETS)
+    assert SECRETS == secret_settings.opened(workspace.secret, Owner("warehouse", "a"), text)
     damaged = text[:9] + ("A" if text[9] != "A" else "B") + text[10:]  # not its end, whose last bits mean nothing
     for secret, slug, wrong in (
         (workspace.secret, "b", text),
@@ -335,7 +335,7 @@ def test_secrets_open_only_for_their_warehouse_and_with_their_key(workspace: Wor
         (workspace.secret, "a", "1.é"),
     ):
         with pytest.raises(ConfigError, match="headrace warehouse set"):
-            secret_settings.opened(secret, slug, wrong)
+            secret_settings.opened(secret, Owner("warehouse", slug), wrong)
 
 
 def test_a_lost_secret_is_noticed_where_a_warehouse_needs_it(tmp_path: Path) -> None:
@@ -343,7 +343,7 @@ def test_a_lost_secret_is_noticed_where_a_warehouse_needs_it(tmp_path: Path) -> 
         workspace.add_warehouse("made", "a", {"token": ""})
         workspace.add_warehouse("made", "b", SECRETS)
     (tmp_path / SECRET_FILE).unlink()
-    with pytest.raises(ConfigError, match="no write key and no warehouse's secret"):
+    with pytest.raises(ConfigError, match="no write key and no secret of a warehouse"):
         Workspace.open(tmp_path)
 
 

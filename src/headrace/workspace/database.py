@@ -16,7 +16,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
 
 from headrace.errors import ConfigError, HeadraceError, RetryableError
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """The newest migration: what an up-to-date database says, so that opening one needs no Alembic (0.4 s of imports)."""
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -74,6 +74,21 @@ warehouses: Final = sa.Table(
     sa.Column("removed_at", _Utc),
 )
 """`settings` holds secret ones masked, for showing; `sealed` holds them encrypted, None where there are none."""
+destinations: Final = sa.Table(
+    "destinations",
+    _metadata,
+    sa.Column("slug", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("nickname", sa.Text, nullable=False),
+    sa.Column("sources", sa.JSON, nullable=False),
+    sa.Column("settings", sa.JSON, nullable=False),
+    sa.Column("sealed", sa.Text),
+    sa.Column("paused", sa.Boolean, nullable=False),
+    sa.Column("disabled", sa.Text),
+    sa.Column("created_at", _Utc, nullable=False),
+    sa.Column("removed_at", _Utc),
+)
+"""`settings` and `sealed` as those of warehouses."""
 revision: Final = sa.Table("revision", _metadata, sa.Column("value", sa.Integer, nullable=False))
 """One row, counted up by every change."""
 

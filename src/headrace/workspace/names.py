@@ -1,4 +1,4 @@
-"""Names of sources and warehouses: nickname (shown), slug (for ever); of sources also schema (in every warehouse). All functions are pure.
+"""Names of sources, warehouses and destinations: nickname (shown), slug (for ever); of sources also schema (in every warehouse). All functions are pure.
 
 >>> slug_of("Selligent – Été 2026", "selligent"), schema_of("selligent-ete-2026")
 ('selligent-ete-2026', 'selligent_ete_2026')
@@ -53,7 +53,7 @@ def slug_of(nickname: str, kind: str) -> str:
 
 
 def slug(wanted: str | None, nickname: str, kind: str, taken: Container[str]) -> str:
-    """The slug of a new warehouse: the wanted one, or one made from the nickname.
+    """The slug of a new warehouse or destination: the wanted one, or one made from the nickname.
 
     Raises ConfigError for a wanted one that is no slug or that is taken; the text proposes another."""
     if wanted is None:
@@ -67,7 +67,7 @@ def slug(wanted: str | None, nickname: str, kind: str, taken: Container[str]) ->
     if wanted in taken:
         proposal = free(wanted, taken, "-")
         raise ConfigError(
-            f"slug: {wanted!r} is taken, removed warehouses keep theirs; take another, for example {proposal!r}"
+            f"slug: {wanted!r} is taken by a warehouse or a destination, removed ones keep theirs; take another, for example {proposal!r}"
         )
     return wanted
 

@@ -48,3 +48,20 @@ class Warehouse(msgspec.Struct, frozen=True):
     selection: dict[str, Any] = {}
     retyped: tuple[str, ...] = ()
     removed_at: datetime | None = None
+
+
+class Destination(msgspec.Struct, frozen=True):
+    """A configured destination. `slug` never changes, is the name of its consumer of the log, and no warehouse has the same; `kind`
+    is the slug of its catalogue entry. `sources` are the slugs of those whose events go to it. `settings` are those that were given, for showing:
+    secret ones are masked, and `Workspace.revealed_destination_settings` alone tells them. `paused` is what a person ordered;
+    `disabled` says why headrace itself switched it off, until a person resumes it. A removed destination is kept, so that no other ever gets its slug."""
+
+    slug: str
+    kind: str
+    nickname: str
+    created_at: datetime
+    sources: tuple[str, ...] = ()
+    settings: dict[str, Any] = {}
+    paused: bool = False
+    disabled: str | None = None
+    removed_at: datetime | None = None

@@ -12,7 +12,7 @@ import json
 import re
 import secrets
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from headrace.errors import ConfigError
@@ -21,6 +21,7 @@ MASK: Final = "***"
 _VERSION: Final = "1"
 _NONCE_BYTES: Final = 12
 _PURPOSE: Final = b"headrace: settings of warehouses"
+"""For those of destinations too, which `Owner` keeps apart; another text would be another key."""
 _SHORTEST: Final = 4
 """Parts of a secret that are shorter are not searched for in texts: they would be found in every word."""
 
@@ -39,17 +40,28 @@ _SHOWN: Final = frozenset(
 """Parameters of an address that are no secret."""
 
 
-def sealed(secret: bytes, slug: str, settings: Mapping[str, Any]) -> str:
-    """The settings encrypted (AES-256-GCM) under a key derived from the workspace's secret and bound to the warehouse: a
+class Owner(NamedTuple):
+    """Whose the settings are: a warehouse or a destination."""
+
+    room: str
+    slug: str
+
+    def bound(self) -> bytes:
+        """What is authenticated beside the settings. Of a warehouse the slug alone, as the first release had it; no slug has a `/`."""
+        return (self.slug if self.room == "warehouse" else f"{self.room}/{self.slug}").encode()
+
+
+def sealed(secret: bytes, owner: Owner, settings: Mapping[str, Any]) -> str:
+    """The settings encrypted (AES-256-GCM) under a key derived from the workspace's secret and bound to their owner: a
     text that is moved to another one does not open there."""
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - 0.1 s that the collector does not need
 
     nonce = secrets.token_bytes(_NONCE_BYTES)
     text = json.dumps(dict(settings)).encode()
-    return f"{_VERSION}.{base64.b64encode(nonce + AESGCM(_key(secret)).encrypt(nonce, text, slug.encode())).decode()}"
+    return f"{_VERSION}.{base64.b64encode(nonce + AESGCM(_key(secret)).encrypt(nonce, text, owner.bound())).decode()}"
 
 
-def opened(secret: bytes, slug: str, text: str) -> dict[str, Any]:
+def opened(secret: bytes, owner: Owner, text: str) -> dict[str, Any]:
     """What was sealed. Raises ConfigError when the secret is another one or the text is damaged."""
     from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - as above
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - as above
@@ -57,11 +69,11 @@ def opened(secret: bytes, slug: str, text: str) -> dict[str, Any]:
     version, _, encoded = text.partition(".")
     try:
         kept = base64.b64decode(encoded if version == _VERSION else "", validate=True)
-        clear = AESGCM(_key(secret)).decrypt(kept[:_NONCE_BYTES], kept[_NONCE_BYTES:], slug.encode())
+        clear = AESGCM(_key(secret)).decrypt(kept[:_NONCE_BYTES], kept[_NONCE_BYTES:], owner.bound())
     except (InvalidTag, ValueError):
         raise ConfigError(
-            f"warehouse: the secrets of {slug} do not open with this folder's secret.key; restore the one that belongs to "
-            f"workspace.db, or give all of them again: headrace warehouse set {slug} KEY=@FILE ..."
+            f"{owner.room}: the secrets of {owner.slug} do not open with this folder's secret.key; restore the one that belongs to "
+            f"workspace.db, or give all of them again: headrace {owner.room} set {owner.slug} KEY=@FILE ..."
         ) from None
     return dict(json.loads(clear))
 

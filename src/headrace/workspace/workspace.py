@@ -1,11 +1,8 @@
-"""The workspace: sources, their write keys, and warehouses. Several processes may hold the same one open: command line, collectors, worker."""
+"""The workspace: sources, their write keys, warehouses and destinations. Several processes may hold the same one open: command line, collectors, worker."""
 
 from __future__ import annotations
 
-import os
-import secrets
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -14,13 +11,16 @@ from typing import Any, Final, Self
 import sqlalchemy as sa
 
 from headrace.errors import ConfigError, NotFoundError
-from headrace.workspace import database, names, sources, warehouses
+from headrace.workspace import database, names
+from headrace.workspace.destinations import DESTINATIONS, connectable, free_slug
 from headrace.workspace.keys import digest_of, last_four, new_key
-from headrace.workspace.records import Source, Warehouse, WriteKey
+from headrace.workspace.records import Destination, Source, Warehouse, WriteKey
+from headrace.workspace.secret_file import secret_of
+from headrace.workspace.sources import SOURCES
+from headrace.workspace.warehouses import WAREHOUSES, chosen
 
 DATABASE_FILE: Final = "workspace.db"
 SECRET_FILE: Final = "secret.key"  # noqa: S105 - the name of a file
-_SECRET_BYTES: Final = 32
 _LIVE_KEYS: Final = 2
 
 
@@ -34,7 +34,7 @@ class Workspace:
         self._clock = clock
         self._database = database.Database(url, secret_file.with_name("workspace.lock"))
         try:
-            self.secret: Final = self._secret(secret_file)
+            self.secret: Final = secret_of(secret_file, self._database)
         except BaseException:
             self._database.close()
             raise
@@ -73,7 +73,7 @@ class Workspace:
     def snapshot(self) -> tuple[int, list[Source]]:
         """The revision and every source of that moment, removed ones too."""
         with self._database.read() as connection:
-            return database.revision_of(connection), sources.every(connection)
+            return database.revision_of(connection), SOURCES.every(connection)
 
     def sources(self, *, include_removed: bool = False) -> list[Source]:
         """Oldest first."""
@@ -82,7 +82,7 @@ class Workspace:
     def source(self, slug: str) -> Source:
         """A removed one too. Raises NotFoundError."""
         with self._database.read() as connection:
-            return sources.one(connection, slug)
+            return SOURCES.one(connection, slug)
 
     def add_source(
         self, kind: str, nickname: str, schema: str | None = None, settings: Mapping[str, Any] | None = None
@@ -90,11 +90,11 @@ class Workspace:
         """The new source and its write key, which is not stored and cannot be shown again.
 
         `settings` may hold texts where the kind wants numbers or booleans. Raises ConfigError and NotFoundError."""
-        checked = sources.checked(kind, settings or {})
+        checked = SOURCES.checked(kind, settings or {})
         nickname = names.nickname(nickname)
         now = self._clock()
         with self._database.write() as connection:
-            slugs, schemas = sources.taken(connection)
+            slugs, schemas = SOURCES.taken(connection)
             slug = names.free(names.slug_of(nickname, kind), slugs, "-")
             connection.execute(
                 sa.insert(database.sources).values(
@@ -108,7 +108,7 @@ class Workspace:
                 )
             )
             key = self._add_key(connection, slug, (), now)
-            return sources.changed(connection, slug), key
+            return SOURCES.changed(connection, slug), key
 
     def enable(self, slug: str) -> Source:
         return self._update(slug, enabled=True)
@@ -124,13 +124,13 @@ class Workspace:
     def set_settings(self, slug: str, changes: Mapping[str, Any]) -> Source:
         """Settings that are not named stay; None takes one back to its default. Raises ConfigError."""
         with self._database.write() as connection:
-            source = sources.live(connection, slug)
-            return sources.update(connection, slug, settings=sources.merged(source, changes))
+            source = SOURCES.live(connection, slug)
+            return SOURCES.update(connection, slug, settings=SOURCES.merged(source, source.settings, changes))
 
     def rotate_key(self, slug: str) -> str:
         """A second write key, shown only now; the first works until it is retired. Raises ConfigError when two live already."""
         with self._database.write() as connection:
-            source = sources.live(connection, slug)
+            source = SOURCES.live(connection, slug)
             if len(source.keys) >= _LIVE_KEYS:
                 oldest = source.keys[0].last_four
                 raise ConfigError(
@@ -138,13 +138,13 @@ class Workspace:
                     f"run: headrace source retire-key {slug} {oldest}"
                 )
             key = self._add_key(connection, slug, source.keys, self._clock())
-            sources.changed(connection, slug)
+            SOURCES.changed(connection, slug)
             return key
 
     def retire_key(self, slug: str, last_four: str) -> Source:
         """End a key. Raises NotFoundError when none ends so, ConfigError for a source's only key."""
         with self._database.write() as connection:
-            source = sources.live(connection, slug)
+            source = SOURCES.live(connection, slug)
             ends = [key.last_four for key in source.keys]
             if last_four not in ends:
                 raise NotFoundError(
@@ -156,19 +156,19 @@ class Workspace:
                 )
             table = database.write_keys
             connection.execute(sa.delete(table).where(table.c.source == slug, table.c.last_four == last_four))
-            return sources.changed(connection, slug)
+            return SOURCES.changed(connection, slug)
 
     def remove(self, slug: str) -> Source:
         """Its keys die now. Its events, slug and schema stay. A second call raises NotFoundError."""
         with self._database.write() as connection:
-            sources.live(connection, slug)
+            SOURCES.live(connection, slug)
             connection.execute(sa.delete(database.write_keys).where(database.write_keys.c.source == slug))
-            return sources.update(connection, slug, removed_at=self._clock(), enabled=False)
+            return SOURCES.update(connection, slug, removed_at=self._clock(), enabled=False)
 
     def warehouse_snapshot(self) -> tuple[int, list[Warehouse]]:
         """The revision and every warehouse of that moment, removed ones too."""
         with self._database.read() as connection:
-            return database.revision_of(connection), warehouses.every(connection)
+            return database.revision_of(connection), WAREHOUSES.every(connection)
 
     def warehouses(self, *, include_removed: bool = False) -> list[Warehouse]:
         """Oldest first. There may be none: then events wait in the log."""
@@ -177,72 +177,180 @@ class Workspace:
     def warehouse(self, slug: str) -> Warehouse:
         """A removed one too. Raises NotFoundError."""
         with self._database.read() as connection:
-            return warehouses.one(connection, slug)
+            return WAREHOUSES.one(connection, slug)
 
     def chosen_warehouse(self, slug: str | None) -> Warehouse:
         """The one that is meant: the named one, else the only one, else `warehouse`. Raises ConfigError that lists what there is."""
-        return warehouses.chosen(self.warehouses(), slug)
+        return chosen(self.warehouses(), slug)
 
     def revealed_settings(self, slug: str) -> dict[str, Any]:
         """A warehouse's settings with the secret ones in clear, for opening and checking it: not for any output.
 
         Raises NotFoundError for a removed one too, and ConfigError when the secrets do not open with this folder's secret."""
         with self._database.read() as connection:
-            return warehouses.revealed(connection, self.secret, slug)
+            return WAREHOUSES.revealed(connection, self.secret, slug)
 
     def free_warehouse_slug(self, kind: str, nickname: str, slug: str | None = None) -> str:
         """The slug that `add_warehouse` would give now. Raises ConfigError."""
         with self._database.read() as connection:
-            return warehouses.free_slug(connection, kind, names.nickname(nickname), slug)
+            return free_slug(connection, kind, names.nickname(nickname), slug)
 
     def add_warehouse(
         self, kind: str, nickname: str, settings: Mapping[str, Any] | None = None, slug: str | None = None
     ) -> Warehouse:
         """`settings` may hold texts where the kind wants numbers or booleans. Raises ConfigError and NotFoundError."""
-        checked = warehouses.checked(kind, settings or {})
+        checked = WAREHOUSES.checked(kind, settings or {})
         nickname = names.nickname(nickname)
         with self._database.write() as connection:
-            slug = warehouses.free_slug(connection, kind, nickname, slug)
-            return warehouses.insert(connection, self.secret, kind, nickname, slug, checked, self._clock())
+            slug = free_slug(connection, kind, nickname, slug)
+            return WAREHOUSES.insert(
+                connection,
+                self.secret,
+                checked,
+                slug=slug,
+                kind=kind,
+                nickname=nickname,
+                paused=False,
+                selection={},
+                retyped=[],
+                created_at=self._clock(),
+            )
 
     def set_warehouse_settings(self, slug: str, changes: Mapping[str, Any]) -> Warehouse:
         """Settings that are not named stay, and so does a secret whose own mask is given; None takes one back to its default. Raises ConfigError."""
         with self._database.write() as connection:
-            return warehouses.set_settings(connection, self.secret, slug, changes)
+            return WAREHOUSES.set_settings(connection, self.secret, slug, changes)
 
     def pause_warehouse(self, slug: str) -> Warehouse:
         """Nothing is loaded until it is resumed; events wait in the log."""
         with self._database.write() as connection:
-            return warehouses.update(connection, slug, paused=True)
+            return WAREHOUSES.update(connection, slug, paused=True)
 
     def resume_warehouse(self, slug: str) -> Warehouse:
         with self._database.write() as connection:
-            return warehouses.update(connection, slug, paused=False)
+            return WAREHOUSES.update(connection, slug, paused=False)
 
     def rename_warehouse(self, slug: str, nickname: str) -> Warehouse:
         """The slug stays."""
         with self._database.write() as connection:
-            return warehouses.update(connection, slug, nickname=names.nickname(nickname))
+            return WAREHOUSES.update(connection, slug, nickname=names.nickname(nickname))
 
     def note_retyped(self, slug: str, column: str) -> Warehouse:
         """Keep that a person chose the type of `schema.table.column`."""
         with self._database.write() as connection:
-            return warehouses.note_retyped(connection, slug, column)
+            return WAREHOUSES.note_retyped(connection, slug, column)
 
     def select(self, slug: str, source: str, selection: Mapping[str, Any] | None) -> Warehouse:
         """Keep what of a source this warehouse loads, None for everything. It is the caller who validates the selection."""
         with self._database.write() as connection:
-            return warehouses.select(connection, slug, source, selection)
+            return WAREHOUSES.select(connection, slug, source, selection)
 
     def remove_warehouse(self, slug: str) -> Warehouse:
         """Its data stays where it is and its slug stays taken; its secrets are forgotten. A second call raises NotFoundError."""
         with self._database.write() as connection:
-            return warehouses.remove(connection, slug, self._clock())
+            return WAREHOUSES.remove(connection, slug, self._clock())
+
+    def destination_snapshot(self) -> tuple[int, list[Destination]]:
+        """The revision and every destination of that moment, removed ones too."""
+        with self._database.read() as connection:
+            return database.revision_of(connection), DESTINATIONS.every(connection)
+
+    def destinations(self, *, include_removed: bool = False) -> list[Destination]:
+        """Oldest first."""
+        return [d for d in self.destination_snapshot()[1] if include_removed or d.removed_at is None]
+
+    def destination(self, slug: str) -> Destination:
+        """A removed one too. Raises NotFoundError."""
+        with self._database.read() as connection:
+            return DESTINATIONS.one(connection, slug)
+
+    def revealed_destination_settings(self, slug: str) -> dict[str, Any]:
+        """A destination's settings with the secret ones in clear, for sending and checking: not for any output.
+
+        Raises NotFoundError for a removed one too, and ConfigError when the secrets do not open with this folder's secret."""
+        with self._database.read() as connection:
+            return DESTINATIONS.revealed(connection, self.secret, slug)
+
+    def destination_settings_after(self, slug: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """What `revealed_destination_settings` would be after `set_destination_settings`, to be checked before. Raises ConfigError."""
+        with self._database.read() as connection:
+            return DESTINATIONS.after(connection, self.secret, slug, changes)
+
+    def free_destination_slug(self, kind: str, nickname: str, slug: str | None = None) -> str:
+        """The slug that `add_destination` would give now. Raises ConfigError."""
+        with self._database.read() as connection:
+            return free_slug(connection, kind, names.nickname(nickname), slug)
+
+    def add_destination(
+        self,
+        kind: str,
+        nickname: str,
+        sources: Iterable[str],
+        settings: Mapping[str, Any] | None = None,
+        slug: str | None = None,
+    ) -> Destination:
+        """`settings` may hold texts where the kind wants numbers or booleans. It is the caller who has the kind itself look at them.
+
+        Raises ConfigError and NotFoundError."""
+        checked = DESTINATIONS.checked(kind, settings or {})
+        nickname = names.nickname(nickname)
+        with self._database.write() as connection:
+            return DESTINATIONS.insert(
+                connection,
+                self.secret,
+                checked,
+                slug=free_slug(connection, kind, nickname, slug),
+                kind=kind,
+                nickname=nickname,
+                sources=connectable(connection, sources),
+                paused=False,
+                created_at=self._clock(),
+            )
+
+    def set_destination_settings(self, slug: str, changes: Mapping[str, Any]) -> Destination:
+        """Settings that are not named stay, and so does a secret whose own mask is given; None takes one back to its default. Raises ConfigError."""
+        with self._database.write() as connection:
+            return DESTINATIONS.set_settings(connection, self.secret, slug, changes)
+
+    def connect_destination(self, slug: str, sources: Iterable[str]) -> Destination:
+        """These sources' events go to it too."""
+        with self._database.write() as connection:
+            return DESTINATIONS.connect(connection, slug, sources)
+
+    def disconnect_destination(self, slug: str, sources: Iterable[str]) -> Destination:
+        """These sources' events go to it no more; it may be left with none."""
+        with self._database.write() as connection:
+            return DESTINATIONS.disconnect(connection, slug, sources)
+
+    def pause_destination(self, slug: str) -> Destination:
+        """Nothing is sent until it is resumed; events wait in the log."""
+        with self._database.write() as connection:
+            return DESTINATIONS.update(connection, slug, paused=True)
+
+    def resume_destination(self, slug: str) -> Destination:
+        """Also one that headrace itself switched off."""
+        with self._database.write() as connection:
+            return DESTINATIONS.update(connection, slug, paused=False, disabled=None)
+
+    def disable_destination(self, slug: str, reason: str) -> Destination:
+        """Headrace itself switches it off; its events wait in the log as when it is paused. `reason` is shown to people."""
+        with self._database.write() as connection:
+            return DESTINATIONS.update(connection, slug, disabled=reason)
+
+    def rename_destination(self, slug: str, nickname: str) -> Destination:
+        """The slug stays."""
+        with self._database.write() as connection:
+            return DESTINATIONS.update(connection, slug, nickname=names.nickname(nickname))
+
+    def remove_destination(self, slug: str) -> Destination:
+        """Its slug stays taken; its secrets are forgotten. A second call raises NotFoundError."""
+        with self._database.write() as connection:
+            return DESTINATIONS.remove(connection, slug, self._clock())
 
     def _update(self, slug: str, **values: Any) -> Source:
         with self._database.write() as connection:
-            sources.live(connection, slug)
-            return sources.update(connection, slug, **values)
+            SOURCES.live(connection, slug)
+            return SOURCES.update(connection, slug, **values)
 
     def _add_key(self, connection: sa.Connection, slug: str, others: tuple[WriteKey, ...], now: datetime) -> str:
         key = new_key()
@@ -254,43 +362,3 @@ class Workspace:
             )
         )
         return key
-
-    def _secret(self, file: Path) -> bytes:
-        try:
-            if not file.exists():
-                with self._database.write() as connection:  # its lock makes this the only process that creates the file
-                    if not file.exists():
-                        needed = bool(sources.every(connection)) or warehouses.has_secrets(connection)
-                        _create_secret(file, needed=needed)
-            secret = file.read_bytes()
-        except OSError as error:
-            raise ConfigError(f"workspace: cannot read {file}: {error.strerror}; check its rights") from error
-        if len(secret) != _SECRET_BYTES:
-            raise ConfigError(
-                f"workspace: {file} must have {_SECRET_BYTES} bytes, it has {len(secret)}; restore it from a backup"
-            )
-        return secret
-
-
-def _create_secret(file: Path, *, needed: bool) -> None:
-    if needed:
-        raise ConfigError(
-            f"workspace: {file} is missing, and without it no write key and no warehouse's secret is known; restore it from a backup. "
-            f"If there is none, run: head -c {_SECRET_BYTES} /dev/urandom > {file}, then rotate every source's key "
-            "and give every warehouse its secrets again (headrace warehouse set)"
-        )
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)  # mode 0600
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(secrets.token_bytes(_SECRET_BYTES))
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).replace(file)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
