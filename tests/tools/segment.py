@@ -24,7 +24,7 @@ BATCH_BYTES = 500 * 1000
 
 
 class Tool:
-    settings: ClassVar[Mapping[str, Any]] = {"write_key": WRITE_KEY}
+    settings: ClassVar[Mapping[str, Any]] = {"write_key": WRITE_KEY, "endpoint": "https://api.segment.io/v1"}
     wrong_key: ClassVar[Mapping[str, Any]] = {"write_key": "another"}
     events: ClassVar[tuple[Mapping[str, Any], ...]] = (
         {
