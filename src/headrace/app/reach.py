@@ -72,6 +72,14 @@ def warehouse_detail(config: Config, slug: str) -> WarehouseDetail:
         return folder_.detail(slug)
 
 
+def notice(config: Config) -> None:
+    """Have a running server take up what the workspace says now, before this returns. Without a server nothing is to be done.
+
+    Raises WarehouseUnavailableError when the worker does not answer; it takes up the change by itself then."""
+    with suppress(_StoppedError, NotFoundError):  # a server of an earlier release has no such question
+        _ask(config, "POST", "/api/notice", None)
+
+
 def run_job(
     config: Config, warehouse_slug: str, job: str, arguments: dict[str, Any], on_progress: OnProgress
 ) -> dict[str, Any]:

@@ -349,7 +349,6 @@ class Workspace:
 
     def _update(self, slug: str, **values: Any) -> Source:
         with self._database.write() as connection:
-            SOURCES.live(connection, slug)
             return SOURCES.update(connection, slug, **values)
 
     def _add_key(self, connection: sa.Connection, slug: str, others: tuple[WriteKey, ...], now: datetime) -> str:
