@@ -1,0 +1,79 @@
+"""Batches that are larger than a tool's request are cut; the stand-ins hold to the documented limits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from headrace.delivery.preparing import Preparation, Prepared
+from headrace.destinations import base
+from headrace.destinations._portions import portions
+from headrace.destinations.base import Place
+from segment_events import event_of, moment_of
+from tools import serving
+
+NOW: Final = moment_of("2026-03-01T12:00:05Z")
+# slug, events, characters of a property in each, requests at least
+LARGE: Final = (("amplitude", 30, 100_000, 4),)
+
+
+def event(slug: str, number: int, characters: int) -> Mapping[str, Any]:
+    del slug
+    return {
+        "type": "track",
+        "event": "Email Opened",
+        "messageId": f"m-{number}",
+        "userId": "42",
+        "properties": {"text": "x" * characters},
+    }
+
+
+def prepared(kind: base.DestinationKind, slug: str, events: int, characters: int) -> list[Prepared]:
+    steps = [Preparation(kind).prepare(event_of(event(slug, number, characters))) for number in range(events)]
+    return [step for step in steps if isinstance(step, Prepared)]
+
+
+@pytest.mark.parametrize(("slug", "events", "characters", "requests"), LARGE)
+def test_a_large_batch_goes_in_several_requests_and_each_event_once(
+    slug: str, events: int, characters: int, requests: int
+) -> None:
+    tool = serving.tool(slug)
+    kind = base.configured(slug, tool.settings, Place("test", Path("unused"), lambda: NOW))
+    http = serving.Direct(tool)
+    results = asyncio.run(kind.send(prepared(kind, slug, events, characters), http))
+    assert ["delivered"] * events == [result.outcome for result in results]
+    assert requests <= len(http.exchanges)
+    assert sorted(f"m-{number}" for number in range(events)) == sorted(tool.taken)
+
+
+@pytest.mark.parametrize(("slug", "events", "characters", "requests"), LARGE)
+def test_the_same_batch_in_one_request_is_refused(
+    slug: str, events: int, characters: int, requests: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control: the stand-in does hold to its limits."""
+    del requests
+    tool = serving.tool(slug)
+    kind = base.configured(slug, tool.settings, Place("test", Path("unused"), lambda: NOW))
+    module = __import__(type(kind).__module__, fromlist=["portions"])
+    monkeypatch.setattr(module, "portions", lambda sizes, most, most_bytes: [range(len(sizes))])
+    results = asyncio.run(kind.send(prepared(kind, slug, events, characters), serving.Direct(tool)))
+    assert {"failed"} == {result.outcome for result in results}
+    assert [] == tool.taken
+
+
+@pytest.mark.parametrize(
+    ("sizes", "most", "most_bytes", "expected"),
+    [
+        ([], 2, 9, []),
+        ([1, 1, 1], 2, 9, [range(2), range(2, 3)]),
+        ([4, 4], 9, 9, [range(2)]),
+        ([4, 5], 9, 9, [range(1), range(1, 2)]),
+        ([20, 1], 9, 9, [range(1), range(1, 2)]),
+    ],
+)
+def test_portions_keep_to_both_limits(sizes: list[int], most: int, most_bytes: int, expected: list[range]) -> None:
+    assert expected == list(portions(sizes, most, most_bytes))
