@@ -16,7 +16,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
 
 from headrace.errors import ConfigError, HeadraceError, RetryableError
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 """The newest migration: what an up-to-date database says, so that opening one needs no Alembic (0.4 s of imports)."""
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -89,6 +89,29 @@ destinations: Final = sa.Table(
     sa.Column("removed_at", _Utc),
 )
 """`settings` and `sealed` as those of warehouses."""
+alert_channels: Final = sa.Table(
+    "alert_channels",
+    _metadata,
+    sa.Column("slug", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("nickname", sa.Text, nullable=False),
+    sa.Column("settings", sa.JSON, nullable=False),
+    sa.Column("sealed", sa.Text),
+    sa.Column("created_at", _Utc, nullable=False),
+)
+"""`settings` and `sealed` as those of warehouses."""
+alerts: Final = sa.Table(
+    "alerts",
+    _metadata,
+    sa.Column("slug", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("nickname", sa.Text, nullable=False),
+    sa.Column("channels", sa.JSON, nullable=False),
+    sa.Column("settings", sa.JSON, nullable=False),
+    sa.Column("paused", sa.Boolean, nullable=False),
+    sa.Column("created_at", _Utc, nullable=False),
+)
+"""`kind` is the slug of the condition."""
 revision: Final = sa.Table("revision", _metadata, sa.Column("value", sa.Integer, nullable=False))
 """One row, counted up by every change."""
 

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from headrace.errors import ConfigError, NotFoundError
 from headrace.workspace import database, names
+from headrace.workspace.alerts import Declared, WorkspaceAlerts
 from headrace.workspace.destinations import DESTINATIONS, connectable, free_slug
 from headrace.workspace.keys import digest_of, last_four, new_key
 from headrace.workspace.records import Destination, Source, Warehouse, WriteKey
@@ -64,6 +65,10 @@ class Workspace:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def alerts(self, conditions: Declared, kinds: Declared) -> WorkspaceAlerts:
+        """Alerts and their channels; given are the settings that conditions and kinds of channels declare."""
+        return WorkspaceAlerts(self._database, self.secret, self._clock, conditions, kinds)
 
     def revision(self) -> int:
         """Counts up with every change. Cheap enough to be asked twice a second by each process."""
