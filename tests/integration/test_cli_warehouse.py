@@ -216,7 +216,9 @@ def test_an_object_is_taken_as_json_and_a_text_that_looks_like_one_is_not(wareho
     warehouse("add", "made", "--name", "a", "--set", 'tables={"a": "b"}', "--set", 'dsn={"a": "b"}')
     with Workspace.open(data) as workspace:
         assert {"tables": {"a": "b"}, "dsn": '{"a": "b"}'} == workspace.revealed_settings("a")
-    assert "settings: made" in warehouse("add", "made", "--name", "b", "--set", "tables={a").err
+    said = warehouse("add", "made", "--name", "b", "--set", "tables={a").err
+    assert "settings: tables: no JSON (" in said
+    assert "line 1, column 2); quote it for the shell" in said
 
 
 def test_a_secret_on_the_command_line_is_taken_with_a_note(warehouse: Run, secret_file: Path) -> None:

@@ -79,9 +79,22 @@ def _typed(settings: type[msgspec.Struct], name: str, text: str) -> Any:
     if declared is not None and text.lstrip().startswith(("[", "{")):
         try:
             msgspec.convert(text, declared, strict=False)
-        except msgspec.ValidationError:
-            try:
-                return json.loads(text)
-            except ValueError:
-                return text
+        except msgspec.ValidationError as error:
+            takes_json = str(error).startswith(("Expected `object", "Expected `array"))
+            return _json(name, text) if takes_json else text
     return text
+
+
+def _json(name: str, text: str) -> Any:
+    """Raises ConfigError, which says where the text ends to be JSON and quotes nothing of it."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(
+            f"settings: {name}: no JSON ({error.msg}, line {error.lineno}, column {error.colno}); quote it for the shell, "
+            f"or put it in a file: {name}=@FILE"
+        ) from None
+    except (ValueError, RecursionError):
+        raise ConfigError(
+            f"settings: {name}: JSON that is nested too deeply or has a number that is too long"
+        ) from None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from headrace.cli import settings_shown
-from headrace.cli.output import plain, print_fields, print_line
+from headrace.cli import kind_shown
+from headrace.cli.output import print_fields, print_line
 
 if TYPE_CHECKING:
     from headrace.destinations.base import DestinationKind
@@ -65,17 +65,13 @@ def print_destination(destination: Destination, sources: Mapping[str, Source]) -
             "sources": ", ".join(_named(slug, sources.get(slug)) for slug in destination.sources) or "none",
             "added": f"{destination.created_at:%Y-%m-%d %H:%M:%S}Z",
             "repeats": kind.drops_repeats if kind else "-",
-            **{name: settings_shown.as_text(value) for name, value in _settings_in_force(destination).items()},
+            **{name: kind_shown.as_text(value) for name, value in _settings_in_force(destination).items()},
         }
     )
 
 
 def print_next_steps(destination: Destination, setup: Sequence[str]) -> None:
-    if setup:
-        print_line("\nIn the tool:")
-        for number, step in enumerate(setup, 1):
-            for line, text in enumerate(step.splitlines()):
-                print_line(f"  {'   ' if line else f'{number}. '}{plain(text)}")
+    kind_shown.print_steps("In the tool", setup)
     slug = destination.slug
     print_line("\nNext:")
     print_line(f"  Try it with one event:   headrace destination test {slug}")
@@ -93,7 +89,7 @@ def _settings_in_force(destination: Destination) -> dict[str, Any]:
     from headrace.destinations.base import DestinationSettings  # noqa: PLC0415 - --help needs no catalogue
 
     kind = _kind(destination)
-    every = settings_shown.in_force(kind.Settings if kind else None, destination.settings)
+    every = kind_shown.in_force(kind.Settings if kind else None, destination.settings)
     common = DestinationSettings.__struct_fields__
     return {name: every[name] for name in sorted(every, key=lambda name: name in common)}
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from headrace.cli import options
+from headrace.cli import kind_shown, options
 from headrace.cli.options import ConfigFile, Data, Json
 from headrace.cli.output import plain, print_error, print_fields, print_json, print_line, print_table
 
@@ -234,13 +234,10 @@ def _described(source: Source) -> dict[str, Any]:
 
 
 def _settings_in_force(source: Source) -> dict[str, Any]:
-    """Defaults included, as far as the kind is installed."""
-    from headrace.catalog import declared_settings  # noqa: PLC0415 - --help needs no catalogue
     from headrace.sources import base  # noqa: PLC0415 - --help needs no catalogue
 
     kind = base.kinds().get(source.kind)
-    defaults = {setting.name: setting.default for setting in declared_settings(kind.Settings)} if kind else {}
-    return {**defaults, **source.settings}
+    return kind_shown.in_force(kind.Settings if kind else None, source.settings)
 
 
 def _state(source: Source) -> str:
@@ -281,9 +278,6 @@ def _print_next_steps(kind_slug: str, url: str, key: str) -> None:
         print_line(f"\nSend to the people who run the platform:\n  {handover}")
         if "://127." in url or "://[::1]" in url:
             print_line(f"  ({url} is this machine only: set public_url in [collector] to what the platform can reach)")
-    if kind.setup:
-        print_line("\nNext:")
-        for number, step in enumerate(kind.setup, 1):
-            print_line(f"  {number}. {step}")
+    kind_shown.print_steps("Next", kind.setup)
     print_line(f"\nThe tracking API: {url}/v1/track (one event), {url}/v1/batch (many)")
     print_line(f"Try it:\n  curl -u {key}: {url}/v1/track -d '{_EXAMPLE}'")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from headrace.cli import kind_shown
 from headrace.cli.output import plain, print_fields, print_line, print_table
 
 if TYPE_CHECKING:
@@ -70,13 +71,10 @@ def print_warehouse(warehouse: Warehouse, detail: WarehouseDetail | None = None)
 
 
 def _settings_in_force(warehouse: Warehouse) -> dict[str, Any]:
-    """Defaults included, as far as the kind is installed."""
-    from headrace.catalog import declared_settings  # noqa: PLC0415 - --help needs no catalogue
-    from headrace.warehouses import base  # noqa: PLC0415 - as above
+    from headrace.warehouses import base  # noqa: PLC0415 - --help needs no catalogue
 
     kind = base.kinds().get(warehouse.kind)
-    defaults = {setting.name: setting.default for setting in declared_settings(kind.Settings)} if kind else {}
-    return {**defaults, **warehouse.settings}
+    return kind_shown.in_force(kind.Settings if kind else None, warehouse.settings)
 
 
 def print_findings(found: Sequence[Finding], write: Callable[[str], None]) -> None:

@@ -1,4 +1,4 @@
-"""Settings as they are in force, and how a kind's settings are told in the catalogue: the same for each room."""
+"""What a kind of source, warehouse or destination says of itself: its settings, in force or to be set, and the steps before it works."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from headrace.cli.output import print_fields, print_line
+from headrace.cli.output import plain, print_fields, print_line
 
 if TYPE_CHECKING:
     import msgspec
@@ -24,9 +24,13 @@ def in_force(declared: type[msgspec.Struct] | None, given: Mapping[str, Any]) ->
 
 def as_text(value: Any) -> object:
     """For people; `-` for one that is empty."""
-    if value in ("", None, [], {}, ()):
+    if is_empty(value):
         return "-"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict | tuple | bool) else value
+
+
+def is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, str | list | dict | tuple) and not value)
 
 
 def as_json(setting: Setting) -> dict[str, Any]:
@@ -45,5 +49,15 @@ def print_declared(title: str, settings: Iterable[Setting]) -> None:
     for setting in settings:
         is_plain = not setting.is_required and not setting.is_secret
         notes = ["required"] * setting.is_required + ["secret"] * setting.is_secret
-        note = f"default: {setting.default}" if is_plain else ", ".join(notes)
+        default = "empty" if is_empty(setting.default) else setting.default
+        note = f"default: {default}" if is_plain else ", ".join(notes)
         print_fields({setting.name: f"{setting.description} [{note}]"})
+
+
+def print_steps(title: str, steps: Iterable[str]) -> None:
+    """Numbered; nothing where there are none. A step may have several lines."""
+    for number, step in enumerate(steps, 1):
+        if number == 1:
+            print_line(f"\n{title}:")
+        for line, text in enumerate(step.splitlines()):
+            print_line(f"  {'   ' if line else f'{number}. '}{plain(text)}")
