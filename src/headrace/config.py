@@ -133,6 +133,19 @@ class ArchiveConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 128_000_000
 
 
+class DeliveryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    connect_timeout_seconds: Annotated[float, _help("How long a destination may take to accept a connection.", gt=0)] = 5.0
+    request_timeout_seconds: Annotated[
+        float, _help("How long a request to a destination may take, connection and answer included.", gt=0)
+    ] = 10.0
+    retention_days: Annotated[
+        float, _help("Outcomes of deliveries are kept so long; `headrace delivery show` and `trace` look no further back.", gt=0)
+    ] = 30.0
+    dead_letter_days: Annotated[
+        float, _help("Dead letters are kept so long after the event was received, then removed. 0 keeps them for ever.", ge=0)
+    ] = 90.0
+
+
 class ConsoleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     listen: Annotated[str, _help("HOST:PORT of the worker; answers /health and /metrics.")] = "127.0.0.1:8001"
 
@@ -141,12 +154,19 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All settings; each table of the TOML file is a field."""
 
     data: Annotated[str, _help("The folder that holds everything: log, warehouse, workspace.")] = "headrace-data"
+    allowed_networks: Annotated[
+        str,
+        _help(
+            "Private networks that destinations and alerts may reach all the same, for example 127.0.0.0/8,10.0.0.0/8. Empty: public addresses only."
+        ),
+    ] = ""
     collector: CollectorConfig = CollectorConfig()
     log: LogConfig = LogConfig()
     loader: LoaderConfig = LoaderConfig()
     warehouse: WarehouseConfig = WarehouseConfig()
     console: ConsoleConfig = ConsoleConfig()
     archive: ArchiveConfig = ArchiveConfig()
+    delivery: DeliveryConfig = DeliveryConfig()
 
     @property
     def folder(self) -> Path:

@@ -1,4 +1,4 @@
-"""What becomes of an event before it is sent: integrations object -> filters -> type -> mapping. Pure; whatever stops it says so with a code."""
+"""What becomes of an event before it is sent: integrations object -> filters -> type -> the kind's own settings -> mapping. Pure; whatever stops it says so with a code."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from headrace.delivery.mapping import ANY, FieldMapping
-from headrace.destinations.base import DestinationKind, OutcomeName, Prepared
+from headrace.destinations.base import CODES, DestinationKind, OutcomeName, Prepared
 from headrace.errors import ConfigError, RejectedEventError
 from headrace.event import Event
 from headrace.filters import Filter, compile_filter
@@ -39,6 +39,7 @@ class Preparation:
         """Raises ConfigError for a filter or a mapping that is wrong."""
         settings = kind.settings
         self._title = kind.title
+        self._declines = kind.declines
         self._types = kind.types
         self._required = kind.required
         self._filter: Filter | None = compile_filter(settings.filter) if settings.filter.strip() else None
@@ -61,6 +62,9 @@ class Preparation:
             return FILTERED_BY_RULES
         if event.type not in self._types:
             return UNSUPPORTED
+        declined = self._declines(event)
+        if declined is not None:
+            return Stopped(CODES[declined].outcome, declined)
         event = self._cut(event)
         if self.mapping.is_whole_event:
             return Prepared(event)

@@ -196,6 +196,12 @@ CODES: Final[Mapping[str, Code]] = {
         "The sample shows the error. Mend the function, then replay the dead letter.",
         "docs/destinations/python.md",
     ),
+    "LOST": Code(
+        "No longer in the log",
+        "The event left the log, or its file was damaged, before this destination could read it; the archive does not have it either.",
+        "Give the log more room (`log.max_bytes`, `log.retention_bytes`), or enable the archive.",
+        "docs/archive.md",
+    ),
     "INTERNAL": Code(
         "A fault of headrace itself",
         "Something unforeseen happened on the way to the tool; the log of the worker has the details. The event is kept.",

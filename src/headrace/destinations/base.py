@@ -196,6 +196,11 @@ class DestinationKind:
         self.place = place
 
     @property
+    def time_limit_seconds(self) -> float:
+        """After this delivery cancels a call of `send`. Requests over HTTP have limits of their own, well below it."""
+        return 30.0
+
+    @property
     def limits(self) -> Batching:
         """`batching` as the settings have it. A kind whose settings change more overrides it."""
         wanted = self.settings.batch_events
@@ -204,6 +209,12 @@ class DestinationKind:
     def warnings(self) -> Sequence[str]:
         """What an operator should know about these settings, for example that a key is about to expire. Asked now and then."""
         return ()
+
+    def declines(self, event: Event) -> str | None:
+        """Called for each event that the filters let through: the one of CODES, with the outcome filtered, by which these settings leave it
+        out, or None. Pure."""
+        del event
+        return None
 
     async def open(self) -> None:
         """Called once before the first `send`. Raises ConfigError (settings are wrong) and RetryableError."""

@@ -1,0 +1,118 @@
+"""What waits to be sent: one lane for all, or, where the order per user is kept, a lane for each of the requests at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from headrace.delivery.store import Story
+from headrace.delivery.window import Slot
+from headrace.destinations.base import Batching, Prepared
+from headrace.event import Event
+
+OVERHEAD_BYTES: Final = 400
+
+
+class Item:
+    """An event on its way: a fresh one has a slot, one that is tried again a story, one that is replayed `ended`."""
+
+    __slots__ = (
+        "alone",
+        "attempts",
+        "ended",
+        "event",
+        "first_at",
+        "key",
+        "offset",
+        "partition",
+        "prepared",
+        "size",
+        "slot",
+        "story",
+    )
+
+    def __init__(
+        self,
+        partition: int,
+        offset: int,
+        event: Event,
+        prepared: Prepared,
+        *,
+        slot: Slot | None = None,
+        story: Story | None = None,
+        ended: Callable[[Item, Any], None] | None = None,
+        key: str | None = None,
+    ) -> None:
+        """`key` is the user's, where order is kept."""
+        self.partition = partition
+        self.offset = offset
+        self.event = event
+        self.prepared = prepared
+        self.slot = slot
+        self.story = story
+        self.ended = ended
+        self.key = key
+        self.alone = False
+        self.size = len(event.properties) + len(event.context) + len(event.integrations) + OVERHEAD_BYTES
+
+
+class Lane:
+    """Fresh events and those that are tried again take turns, so that neither kind keeps the other from going."""
+
+    def __init__(self, limits: Batching, *, is_ordered: bool) -> None:
+        self._limits = limits
+        self._is_ordered = is_ordered
+        self.fresh: deque[Item] = deque()
+        self.again: deque[Item] = deque()
+        self._alone: deque[Item] = deque()
+        self._was_fresh = False
+        self.turn: Final = asyncio.Lock()
+        self._news: Final = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self.fresh) + len(self.again) + len(self._alone)
+
+    def put(self, item: Item) -> None:
+        (self._alone if item.alone else self.fresh if item.slot is not None else self.again).append(item)
+        self._news.set()
+
+    async def batch(self) -> list[Item]:
+        """The next events to be sent together, at least one. Waits for them, and a moment for more."""
+        while not len(self):
+            self._news.clear()
+            await self._news.wait()
+        if self._alone:
+            return [self._alone.popleft()]
+        await self._company()
+        first, second = (self.again, self.fresh) if self._was_fresh else (self.fresh, self.again)
+        chosen = first or second
+        self._was_fresh = chosen is self.fresh
+        return self._take(chosen)
+
+    async def _company(self) -> None:
+        wanted = self._limits.events
+        if wanted <= 1 or not self._limits.wait_seconds:
+            return
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._limits.wait_seconds
+        while len(self) < wanted and (left := until - loop.time()) > 0:
+            self._news.clear()
+            try:
+                async with asyncio.timeout(left):
+                    await self._news.wait()
+            except TimeoutError:
+                return
+
+    def _take(self, waiting: deque[Item]) -> list[Item]:
+        taken: list[Item] = []
+        size, keys = 0, set()
+        while waiting and len(taken) < self._limits.events:
+            item = waiting[0]
+            if taken and (size + item.size > self._limits.bytes or (self._is_ordered and item.key in keys)):
+                break
+            taken.append(waiting.popleft())
+            size += item.size
+            keys.add(item.key)
+        return taken
