@@ -9,16 +9,19 @@ from typing import Any, Final
 
 import pytest
 
-from headrace.delivery.preparing import Preparation, Prepared
+from headrace.delivery.preparing import Preparation
 from headrace.destinations import base
 from headrace.destinations._portions import portions
-from headrace.destinations.base import Place
+from headrace.destinations.base import Place, Prepared
 from segment_events import event_of, moment_of
 from tools import serving
 
 NOW: Final = moment_of("2026-03-01T12:00:05Z")
 # slug, events, characters of a property in each, requests at least
-LARGE: Final = (("amplitude", 30, 100_000, 4),)
+LARGE: Final = (
+    ("amplitude", 30, 100_000, 4),
+    ("mixpanel", 30, 100_000, 2),
+)
 
 
 def event(slug: str, number: int, characters: int) -> Mapping[str, Any]:
@@ -59,7 +62,7 @@ def test_the_same_batch_in_one_request_is_refused(
     tool = serving.tool(slug)
     kind = base.configured(slug, tool.settings, Place("test", Path("unused"), lambda: NOW))
     module = __import__(type(kind).__module__, fromlist=["portions"])
-    monkeypatch.setattr(module, "portions", lambda sizes, most, most_bytes: [range(len(sizes))])
+    monkeypatch.setattr(module, "portions", lambda sizes, *_: [range(len(sizes))])
     results = asyncio.run(kind.send(prepared(kind, slug, events, characters), serving.Direct(tool)))
     assert {"failed"} == {result.outcome for result in results}
     assert [] == tool.taken
