@@ -367,7 +367,7 @@ def test_the_search_finds_what_is_not_masked(
     from headrace.app import checking
 
     monkeypatch.setattr(checking, "without_secrets", lambda text, _: text)
-    monkeypatch.setattr(secret_settings, "masked", lambda _, value: value)
+    monkeypatch.setattr(secret_settings, "masked", lambda _, value, **__: value)
     said = outputs(warehouse, data)
     assert [DSN, PASSWORD, ESCAPED, TOKEN] == [secret for secret in (DSN, PASSWORD, ESCAPED, TOKEN) if secret in said]
 

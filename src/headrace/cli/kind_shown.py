@@ -49,7 +49,7 @@ def print_declared(title: str, settings: Iterable[Setting]) -> None:
     for setting in settings:
         is_plain = not setting.is_required and not setting.is_secret
         notes = ["required"] * setting.is_required + ["secret"] * setting.is_secret
-        default = "empty" if is_empty(setting.default) else setting.default
+        default = "empty" if is_empty(setting.default) else as_text(setting.default)
         note = f"default: {default}" if is_plain else ", ".join(notes)
         print_fields({setting.name: f"{setting.description} [{note}]"})
 

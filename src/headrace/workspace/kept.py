@@ -82,9 +82,10 @@ class Kept(Generic[R]):
         return self.one(connection, slug)
 
     def secrets_of(self, kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Those of the settings that the kind declares secret."""
+        """Those of the settings that the kind declares secret, and addresses with a password or a key in them."""
         secret_names = {setting.name for setting in declared_settings(self.declared(kind)) if setting.is_secret}
-        return {name: value for name, value in given.items() if name in secret_names}
+        is_secret = secret_settings.is_secret
+        return {name: value for name, value in given.items() if name in secret_names or is_secret(value)}
 
     def checked(self, kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
         """The given settings as the kind's types. Raises ConfigError and NotFoundError."""
@@ -116,9 +117,12 @@ class KeptWithSecrets(Kept[R]):
     def stored(self, secret: bytes, kind: str, slug: str, given: Mapping[str, Any]) -> Stored:
         """Settings that `checked` returned, secret ones taken apart."""
         secret_ones = self.secrets_of(kind, given)
-        shown = {n: secret_settings.masked(n, value) if n in secret_ones else value for n, value in given.items()}
         owner = Owner(self.room, slug)
+        shown = {n: self._masked(n, value) if n in secret_ones else value for n, value in given.items()}
         return Stored(shown, secret_settings.sealed(secret, owner, secret_ones) if secret_ones else None)
+
+    def _masked(self, name: str, value: Any) -> Any:
+        return secret_settings.masked(name, value, with_path=self.room == "warehouse")
 
     def revealed(self, connection: sa.Connection, secret: bytes, slug: str) -> dict[str, Any]:
         """The settings with secret ones in clear. Raises NotFoundError, and ConfigError when the secret is another one."""

@@ -24,10 +24,12 @@ _PURPOSE: Final = b"headrace: settings of warehouses"
 """For those of destinations too, which `Owner` keeps apart; another text would be another key."""
 _SHORTEST: Final = 4
 """Parts of a secret that are shorter are not searched for in texts: they would be found in every word."""
+_SHORTEST_OF_PATH: Final = 16
+"""The same for the parts of an address's path, most of which are ordinary words."""
 
 _ADDRESS_NAMES: Final = re.compile(r"(.*_)?(dsn|uri|url)")
 _SECRET_NAMES: Final = re.compile(r"key|secret|password|token|credential", re.IGNORECASE)
-"""Within a secret object."""
+"""Within a secret object, and among the parameters of an address."""
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _PLACE: Final = re.compile(r"[A-Za-z0-9.,:_\[\]%-]*")
 _USER: Final = re.compile(r"[^\s:@/?#]*")
@@ -85,16 +87,34 @@ def _key(secret: bytes) -> bytes:
     return HKDF(SHA256(), 32, salt=None, info=_PURPOSE).derive(secret)
 
 
-def masked(name: str, value: Any) -> Any:
-    """What may be shown of a secret setting: of an address everything that surely is no secret, of anything else only whether it is set."""
+def is_secret(value: Any) -> bool:
+    """Whether a setting that is not declared secret holds one all the same, or the mask of one: an address with a user or a key in it.
+
+    >>> [is_secret(text) for text in ("https://db.example/x?page=2", "https://ada:geheim@db.example", "https://db.example?api_key=1")]
+    [False, True, True]
+    """
+    if not isinstance(value, str) or "://" not in value:
+        return value == MASK
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return False
+    names = (parameter.partition("=")[0] for parameter in parts.query.split("&"))
+    return "@" in parts.netloc or any(_SECRET_NAMES.search(name) for name in names)
+
+
+def masked(name: str, value: Any, *, with_path: bool = True) -> Any:
+    """What may be shown of a secret setting: of an address everything that surely is no secret, of anything else only whether it is set.
+
+    An address of the web may have its secret in its path, as those of chat tools do: then give `with_path=False`."""
     if value is None or value == "":
         return value
     if isinstance(value, str) and _ADDRESS_NAMES.fullmatch(name):
-        return _masked_url(value) if "://" in value else _masked_keywords(value)
+        return _masked_url(value, with_path=with_path) if "://" in value else _masked_keywords(value)
     return MASK
 
 
-def _masked_url(text: str) -> str:
+def _masked_url(text: str, *, with_path: bool) -> str:
     """Anything that is not plainly an address is masked whole: an unescaped / or # in a password ends up in its path."""
     try:
         parts = urlsplit(text)
@@ -115,7 +135,8 @@ def _masked_url(text: str) -> str:
     if not plain:
         return MASK
     query = "&".join(_masked_parameter(parameter) for parameter in parts.query.split("&")) if parts.query else ""
-    return f"{parts.scheme}://{user}{f':{MASK}' if colon else ''}{at}{place}{parts.path}{'?' if query else ''}{query}"
+    path = parts.path if with_path or parts.path in ("", "/") else f"/{MASK}"
+    return f"{parts.scheme}://{user}{f':{MASK}' if colon else ''}{at}{place}{path}{'?' if query else ''}{query}"
 
 
 def _masked_parameter(parameter: str) -> str:
@@ -176,6 +197,8 @@ def _parts_of_address(text: str) -> Iterator[str]:
         return
     password = parts.netloc.rpartition("@")[0].partition(":")[2]
     yield from (password, unquote(password))
+    if parts.scheme in ("http", "https"):
+        yield from (part for part in parts.path.split("/") if len(part) >= _SHORTEST_OF_PATH)
     for key, inner in parse_qsl(parts.query):
         if key not in _SHOWN:
             yield inner
