@@ -1,0 +1,109 @@
+"""The loop of one destination: what is sent, what is tried again, and that the books say exactly that."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from delivery_house import House, Tool
+from headrace.destinations.base import Answer, Request
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+def test_every_event_is_delivered_and_counted(house: House) -> None:
+    tool = Tool()
+    house.deliver(tool, lambda: len(tool.requests) == 100, meanwhile=lambda: house.tracks(100))
+    assert sorted(f"m-{n}" for n in range(100)) == sorted(tool.ids)
+    assert {"delivered": 100} == house.counts()
+    assert house.position() == 100
+    assert [(0, 100, "delivered", "")] == [(0, house.runs()[-1][1], *house.runs()[0][2:])]
+
+
+def test_a_batch_holds_what_the_settings_say(house: House) -> None:
+    tool = Tool()
+    house.deliver(
+        tool, lambda: len(tool.ids) == 250, settings={"batch_events": 100}, meanwhile=lambda: house.tracks(250)
+    )
+    assert 100 >= max(len(request.body) for request in tool.requests) / 250
+    assert len(tool.requests) < 10
+    assert {"delivered": 250} == house.counts()
+
+
+def test_it_goes_on_where_it_was(house: House) -> None:
+    tool = Tool()
+    house.deliver(tool, lambda: len(tool.ids) == 10, meanwhile=lambda: house.tracks(10))
+    house.tracks(10)
+    house.deliver(tool, lambda: len(tool.ids) == 20)
+    assert Counter(f"m-{n}" for n in range(20)) == Counter(tool.ids)
+    assert {"delivered": 20} == house.counts()
+
+
+def test_what_fails_for_now_is_tried_again(house: House) -> None:
+    seen: Counter[str] = Counter()
+
+    def answer(request: Request) -> Answer:
+        seen[request.headers["webhook-id"]] += 1
+        return Answer(
+            503 if seen[request.headers["webhook-id"]] == 1 and request.headers["webhook-id"] == "m-3" else 200
+        )
+
+    tool = Tool(answer)
+    house.deliver(tool, lambda: len(tool.ids) == 11, meanwhile=lambda: house.tracks(10))
+    assert seen["m-3"] == 2
+    assert {"delivered": 10} == house.counts()
+    assert [("m-3", "delivered", "503", 2, None)] == house.rows(
+        "SELECT message_id, outcome, code, attempts, line FROM events"
+    )
+
+
+def test_what_is_refused_for_good_is_a_dead_letter(house: House) -> None:
+    tool = Tool(lambda request: Answer(422, body=b"no") if request.headers["webhook-id"] == "m-3" else Answer(200))
+    house.deliver(tool, lambda: len(tool.ids) == 10, meanwhile=lambda: house.tracks(10))
+    assert {"delivered": 9, "failed BAD_REQUEST": 1} == house.counts()
+    assert [("m-3", "failed", "BAD_REQUEST", "422 no", 1)] == house.rows(
+        "SELECT message_id, outcome, code, detail, attempts FROM events WHERE line IS NOT NULL"
+    )
+
+
+def test_a_refused_batch_is_sent_one_by_one(house: House) -> None:
+    tool = Tool(lambda request: Answer(400) if b'"m-3"' in request.body else Answer(200))
+    house.deliver(
+        tool, lambda: len(tool.requests) == 11, settings={"batch_events": 10}, meanwhile=lambda: house.tracks(10)
+    )
+    assert {"delivered": 9, "failed BAD_REQUEST": 1} == house.counts()
+
+
+def test_a_dead_tool_stops_the_reading_and_its_return_brings_everything(house: House) -> None:
+    dead = Tool(lambda _: Answer(500))
+    house.deliver(dead, 1.0, settings={"concurrency": 2}, meanwhile=lambda: house.tracks(500))
+    assert len(dead.requests) < 20
+    tool = Tool()
+    house.deliver(tool, lambda: len(set(tool.ids)) == 500)
+    assert {"delivered": 500} == house.counts()
+    assert Counter(f"m-{n}" for n in range(500)) == Counter(tool.ids)
+
+
+def test_only_connected_sources_and_filtered_events(house: House) -> None:
+    tool = Tool()
+
+    def accept() -> None:
+        house.accept([{"event": "A"}, {"event": "B"}], "selligent")
+        house.accept([{"event": "A"}], "other")
+        house.accept([{"event": "A"}, {"event": "A", "integrations": {"All": False}}], "selligent")
+
+    house.deliver(tool, lambda: len(tool.ids) == 2, settings={"filter": 'event = "A"'}, meanwhile=accept)
+    assert {
+        "delivered": 2,
+        "filtered FILTERED_BY_RULES": 1,
+        "filtered FILTERED_BY_INTEGRATIONS_OBJECT": 1,
+    } == house.counts()
+    assert house.position() == 5
+    assert ["delivered", "filtered", "delivered", "filtered"] == [run[2] for run in house.runs()]
+    assert house.runs()[0][0] == 0
+    assert house.runs()[-1][1] == 5
