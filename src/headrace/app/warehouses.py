@@ -41,12 +41,15 @@ class Warehouses:
         readers: Callable[[], Sequence[LogReader]],
         sources: Callable[[], Mapping[str, Source]],
         archived: Needed = lambda: None,
+        delivered: Needed = lambda: {},
     ) -> None:
+        """`delivered` says from where on the destinations need the log; while it does not, nothing leaves it."""
         self._config = config
         self._workspace = workspace
         self._open_readers = readers
         self._sources = sources
         self._archived = archived
+        self._delivered = delivered
         self._shared = SharedParts()
         self._turn = threading.Lock()
         self._noticing = threading.Lock()
@@ -148,9 +151,12 @@ class Warehouses:
         loading.pause(paused=record.paused)
 
     def retain(self, readers: Sequence[LogReader]) -> None:
-        """Remove from the log what everybody has: the archive where there is one, else every warehouse, paused ones too."""
+        """Remove from the log what everybody has: the archive where there is one, else every warehouse and destination, paused ones too."""
         loadings = self.all()
         archived = self._archived()
+        delivered = self._delivered()
+        if delivered is None:
+            return
         with ExitStack() as held:
             needed_by_loading = []
             for loading in loadings:
@@ -168,6 +174,8 @@ class Warehouses:
                 needed_by_loading.append(dict(loader.needed()))
             for reader in readers:
                 positions = {at for of_one in needed_by_loading for at in of_one.get(reader.partition, {0})}
+                if reader.partition in delivered:
+                    positions.add(delivered[reader.partition])
                 # Whoever lags behind the log reads on in the archive, where there is one.
                 needed = min(positions, default=0) if archived is None else archived.get(reader.partition, 0)
                 if positions or archived is not None:

@@ -18,6 +18,7 @@ import uvloop
 
 from headrace.app import folder, tasks
 from headrace.app.archiving import Archive
+from headrace.app.deliveries import Deliveries
 from headrace.app.loading import Loading
 from headrace.app.warehouses import Warehouses
 from headrace.config import Config
@@ -52,7 +53,10 @@ class Worker:
         self._sources_turn = threading.Lock()
         self._status_readers = self.archive.readers()
         self._status_turn = threading.Lock()
-        self.warehouses = Warehouses(config, self._workspace, self.archive.readers, self.sources, self.archive.stored)
+        self.deliveries = Deliveries(config, self._workspace, self.archive.readers)
+        self.warehouses = Warehouses(
+            config, self._workspace, self.archive.readers, self.sources, self.archive.stored, self.deliveries.needed
+        )
         self.jobs = Jobs()
         self._ending = threading.Lock()
 
@@ -120,7 +124,14 @@ class Worker:
     def job(self, number: int) -> Job:
         return self.jobs.job(number)
 
+    def notice(self) -> None:
+        """Take up what has changed in the workspace before this returns."""
+        self.warehouses.notice()
+        self.deliveries.notice()
+
     def health(self) -> Health:
+        if self.deliveries.error:
+            return Health("delivery stands still; see `headrace status`")
         if any(loading.error for loading in self.warehouses.all()):
             return Health("loading stands still; see `headrace status`")
         return Health("ok")
@@ -128,8 +139,11 @@ class Worker:
     def end(self) -> None:
         """Load what is left, for a few seconds at the most. Safe to call twice; the second call waits for the first."""
         with self._ending:
+            ending = threading.Thread(target=self.deliveries.end, name="end-delivery", daemon=True)
+            ending.start()
             self.warehouses.end()
             self.archive.end()
+            ending.join()
 
     def close(self) -> None:
         for reader in self._status_readers:
@@ -155,6 +169,7 @@ def work(config: Config, descriptor: int) -> None:
         watching = threading.Thread(target=worker.warehouses.watch, name="warehouses", daemon=True)
         watching.start()
         worker.archive.start()
+        worker.deliveries.start()
         uvloop.run(_serve(worker, config, tcp))
         worker.end()
         watching.join(1.0)

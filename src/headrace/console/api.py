@@ -68,6 +68,10 @@ class Working(Protocol):
 
     def job(self, number: int) -> Job: ...
 
+    def notice(self) -> None:
+        """Take up what has changed in the workspace before this returns."""
+        ...
+
     def health(self) -> Health: ...
 
 
@@ -102,8 +106,13 @@ def api(worker: Working, limits: WarehouseConfig) -> Litestar:
     def show_job(number: int) -> Job:
         return worker.job(number)
 
+    @post("/api/notice", sync_to_thread=True, status_code=204)
+    def take_notice() -> None:
+        worker.notice()
+
     return Litestar(
         [
+            take_notice,
             show_status,
             run_query,
             run_arrow_query,
