@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
 
 import msgspec
 import sqlalchemy as sa
@@ -16,8 +15,8 @@ import sqlalchemy as sa
 from headrace.errors import ConfigError, NotFoundError
 from headrace.workspace import database, names
 from headrace.workspace.database import Database
-from headrace.workspace.kept import Kept, KeptWithSecrets, Stored
-from headrace.workspace.secret_settings import MASK, without_secrets
+from headrace.workspace.kept import Kept, KeptWithSecrets
+from headrace.workspace.secret_settings import without_secrets
 
 Declared = Callable[[str], type[msgspec.Struct]]
 """The class of the settings of a condition or a kind of channel; raises NotFoundError for one that is not there."""
@@ -57,12 +56,6 @@ class KeptChannels(KeptWithSecrets[Channel]):
     def made(self, row: sa.Row[Any]) -> Channel:
         return Channel(row.slug, row.kind, row.nickname, row.created_at, row.settings)
 
-    def stored(self, secret: bytes, kind: str, slug: str, given: Mapping[str, Any]) -> Stored:
-        """Of a secret address no more than the place is shown: tools that are told by address have their secret in its path."""
-        stored = super().stored(secret, kind, slug, given)
-        places = {n: place(given[n]) for n in self.secrets_of(kind, given) if n == "url" and given[n]}
-        return stored._replace(settings={**stored.settings, **places})
-
     def checked(self, kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
         return _reworded(kind, lambda: super(KeptChannels, self).checked(kind, given), self.secrets_of(kind, given))
 
@@ -86,20 +79,6 @@ def _reworded(kind: str, check: Callable[[], dict[str, Any]], secrets: Mapping[s
     except ConfigError as error:
         text = str(error).replace(f"headrace catalog {kind}", f"headrace alert kinds {kind}")
         raise ConfigError(hidden(text, secrets)) from None
-
-
-def place(url: str) -> str:
-    """Of an address what is no secret.
-
-    >>> place("https://hooks.example.com/services/T0/B0/secret"), place("nonsense")
-    ('https://hooks.example.com/***', '***')
-    """
-    try:
-        parts = urlsplit(url)
-        shown = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}/{MASK}"
-    except ValueError:
-        return MASK
-    return shown if parts.hostname and parts.scheme in ("http", "https") and shown.isprintable() else MASK
 
 
 def hidden(text: str, secrets: Mapping[str, Any]) -> str:
