@@ -300,7 +300,8 @@ def test_a_table_in_a_pipe_is_one_line_a_source(source: Run) -> None:
 
 def test_the_catalogue_is_searched_by_former_names(run: Run) -> None:
     found = run("catalog", "marigold", "--json").json
-    assert ["selligent-marketing-cloud"] == [kind["kind"] for kind in found]
+    rooms = [("selligent-marketing-cloud", "source"), ("selligent-marketing-cloud", "destination")]
+    assert rooms == [(kind["kind"], kind["room"]) for kind in found]
     assert {"kind", "title", "also_known_as", "summary", "maintainer", "regions", "deprecated"} <= found[0].keys()
 
 
