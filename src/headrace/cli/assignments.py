@@ -1,4 +1,4 @@
-"""`KEY=VALUE` on the command line as settings of a warehouse or a destination, with ways to keep secrets out of the shell's history."""
+"""`KEY=VALUE` on the command line as settings of a source, a warehouse or a destination, with ways to keep secrets out of the shell's history."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from headrace.cli import kind_shown, options
+from headrace.cli import assignments, kind_shown, options
 from headrace.cli.options import ConfigFile, Data, Json
 from headrace.cli.output import plain, print_error, print_fields, print_json, print_line, print_table
 
@@ -38,16 +37,21 @@ def add(
         str | None,
         typer.Option(metavar="NAME", help="Its schema in the warehouse, for good. [default: from the nickname]"),
     ] = None,
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the kind; may be repeated.")
+    given: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help=f"A setting of the kind; may be repeated. {assignments.FORMS}."
+        ),
     ] = None,
     data: Data = None,
     config: ConfigFile = None,
     as_json: Json = False,
 ) -> None:
     """Add a source and show its write key, once."""
+    from headrace.sources import base  # noqa: PLC0415 - --help needs no catalogue
+
     chosen = options.settings(data, config)
-    url, settings = options.url(chosen), _assigned(assignments or [])
+    url, settings = options.url(chosen), assignments.settings(base.kind(kind).Settings, given or [])
     with options.workspace(chosen, create=True) as workspace:
         source, key = workspace.add_source(kind, name, schema, settings)
     if as_json:
@@ -153,8 +157,9 @@ def retire_key(
 @commands.command("set")
 def set_settings(
     slug: Slug,
-    assignments: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Settings, see `headrace catalog KIND`.")
+    given: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE...", help=f"Settings, see `headrace catalog KIND`. {assignments.FORMS}."),
     ] = None,
     *,
     unset: Annotated[
@@ -166,10 +171,17 @@ def set_settings(
     as_json: Json = False,
 ) -> None:
     """Change a source's settings; those that are not named stay."""
-    changes = {**dict.fromkeys(unset or []), **_assigned(assignments or [])}
-    if not changes:
+    from headrace.sources import base  # noqa: PLC0415 - --help needs no catalogue
+
+    if not given and not unset:
         raise typer.BadParameter("give KEY=VALUE or --unset KEY")
-    _change(data, config, lambda workspace: workspace.set_settings(slug, changes), as_json=as_json)
+
+    def change(workspace: Workspace) -> Source:
+        changes: dict[str, Any] = dict.fromkeys(unset or [])
+        changes |= assignments.settings(base.kind(workspace.source(slug).kind).Settings, given or [])
+        return workspace.set_settings(slug, changes)
+
+    _change(data, config, change, as_json=as_json)
 
 
 @commands.command()
@@ -202,20 +214,6 @@ def _change(data: str | None, config: Path | None, change: Callable[[Workspace],
         print_json(_described(source))
     else:
         _print_source(source)
-
-
-def _assigned(assignments: list[str]) -> dict[str, Any]:
-    """`KEY=VALUE` texts as a mapping; a value that is a JSON array or object is taken as one."""
-    settings: dict[str, Any] = {}
-    for assignment in assignments:
-        name, separator, value = assignment.partition("=")
-        if not separator or not name:
-            raise typer.BadParameter(f"{plain(assignment)!r} is no KEY=VALUE")
-        try:
-            settings[name] = json.loads(value) if value.startswith(("[", "{")) else value
-        except ValueError:
-            settings[name] = value
-    return settings
 
 
 def _described(source: Source) -> dict[str, Any]:
