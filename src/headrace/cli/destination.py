@@ -170,7 +170,7 @@ def set_settings(
 def connect(
     slug: Slug, *, sources: Sources = None, data: Data = None, config: ConfigFile = None, as_json: Json = False
 ) -> None:
-    """Send the events of further sources to a destination, those that arrive from now on."""
+    """Send the events of further sources to a destination too, from where it stands in the log."""
     wanted = _named(sources)
     chosen = options.settings(data, config)
     _change(chosen, lambda workspace: workspace.connect_destination(slug, wanted), as_json=as_json)
