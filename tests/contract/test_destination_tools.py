@@ -6,12 +6,14 @@ Prepared events go through the kind's own `send`; the stand-in answers without a
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import pytest
 
 from headrace.delivery.preparing import Preparation, Stopped
@@ -20,6 +22,7 @@ from headrace.destinations._answers import retry_after
 from headrace.destinations.base import CODES, Answer, DestinationKind, Exchange, Place, Prepared, Request, Result
 from segment_events import event_of, moment_of
 from tools import serving
+from tools.segment import WRITE_KEY
 from tools.serving import Direct, StandIn
 
 NOW: Final = moment_of("2026-03-01T12:00:05Z")
@@ -219,3 +222,23 @@ class Same:
 
     async def exchange(self, request: Request) -> Exchange:
         return Exchange(request, self._answer, self._code, self._code)
+
+
+def test_a_stand_in_answers_the_same_over_a_real_connection() -> None:
+    stand_in = serving.tool("segment")
+    body = b'{"batch": [{"type": "track", "event": "A", "userId": "42", "messageId": "m-1"}]}'
+    with serving.Served(stand_in) as served, httpx.Client() as client:
+        url = f"{served.settings()['endpoint']}/batch"
+        headers = {"authorization": "Basic " + base64.b64encode(f"{WRITE_KEY}:".encode()).decode()}
+        assert 401 == client.post(url, json={}).status_code
+        for content in (body, iter((body[:9], body[9:]))):
+            answer = client.post(url, content=content, headers={**headers, "content-type": "application/json"})
+            assert (200, {"success": True}) == (answer.status_code, answer.json())
+        assert ["m-1"] == client.get(served.origin + serving.TAKEN).json()
+        stand_in.taken = None  # type: ignore[assignment]  # so that it raises
+        content = body.replace(b"m-1", b"m-2")
+        assert (
+            500
+            == client.post(url, content=content, headers={**headers, "content-type": "application/json"}).status_code
+        )
+        assert ["AttributeError"] == [type(failure).__name__ for failure in served.failures]

@@ -122,7 +122,7 @@ def _by_row(told: Mapping[str, Any], rows: int, code: str, *, is_removal: bool) 
 
 
 def _places(invalid: Sequence[Any], rows: int) -> tuple[Mapping[int, str], frozenset[int]] | None:
-    """Reasons by place, and the places of which it is not certain that they are meant; None where an entry names no row that was sent."""
+    """Reasons by place, and the places of which it is not certain that they are meant; None where they contradict each other or what was sent."""
     indexed = [(entry.get("record_index"), entry) for entry in invalid if isinstance(entry, dict)]
     known = [(index, entry) for index, entry in indexed if isinstance(index, int) and 0 <= index <= rows]
     if len(known) < len(invalid):
@@ -130,6 +130,8 @@ def _places(invalid: Sequence[Any], rows: int) -> tuple[Mapping[int, str], froze
     if rows == 1:
         return ({0: "; ".join(_row_reason(entry) for _, entry in known)} if known else {}), frozenset()
     indexes = {index for index, _ in known}
+    if {0, rows} <= indexes:
+        return None
     if 0 in indexes:
         return {index: _row_reason(entry) for index, entry in known if index < rows}, frozenset()
     if rows in indexes:

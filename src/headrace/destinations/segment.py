@@ -202,14 +202,15 @@ def _unless_empty(value: msgspec.Raw) -> msgspec.Raw | None:
 
 def _parts(sizes: Sequence[int]) -> Iterator[Sequence[int]]:
     """Places of events that go in one request, in order; those too large for any are left out."""
+    whole = BATCH_BYTES - len(_OPEN + _CLOSE) + 1  # the first has no comma
     part: list[int] = []
-    room = BATCH_BYTES - len(_OPEN + _CLOSE)
+    room = whole
     for place, size in enumerate(sizes):
         if size > EVENT_BYTES:
             continue
         if part and room < size + 1:
             yield part
-            part, room = [], BATCH_BYTES - len(_OPEN + _CLOSE)
+            part, room = [], whole
         part.append(place)
         room -= size + 1
     if part:
