@@ -19,6 +19,7 @@ from headrace.delivery.store import Store
 from headrace.destinations import base
 from headrace.destinations.base import Answer, Exchange, Place, Request
 from headrace.event import Event
+from headrace.log._sqlite_reader import SqliteReader
 from headrace.log.base import tallied
 from headrace.log.sqlite import SqliteLog
 from segment_events import event_of
@@ -99,7 +100,7 @@ class House:
         store = Store(self.file)
         given = {**(WEBHOOK if kind == "webhook" else {}), **(settings or {})}
         configured = base.configured(kind, given, Place("tool", self.folder / "own"))
-        delivering = Delivering(configured, checked(configured), list(sources), added_at, store, feed, tool)
+        delivering = Delivering(configured, checked(configured), list(sources), added_at, store, feed, tool, open_readers=self.readers)
         running = asyncio.create_task(delivering.run())
         await asyncio.sleep(0.05)
         following = asyncio.create_task(feed.follow())
@@ -117,6 +118,9 @@ class House:
             store.close()
             await feed.close()
         return delivering
+
+    def readers(self) -> list[SqliteReader]:
+        return [self._log.reader(0)]
 
     @property
     def file(self) -> Path:
@@ -146,7 +150,7 @@ async def _wait(running: asyncio.Task[None], until: Callable[[], bool] | float) 
         await asyncio.wait([running], timeout=until)
     else:
         async with asyncio.timeout(20):
-            while not until() and not running.done():
+            while not until() and not running.done():  # noqa: ASYNC110 -- what tests wait for has no event
                 await asyncio.sleep(0.01)
     if running.done():
         await running

@@ -304,6 +304,7 @@ class Deliveries:
             http,
             mask=lambda text: without_secrets(text, secrets),
             on_gone=lambda reason: self._disable(record.slug, reason),
+            open_readers=self._open_readers,
         )
         post.delivering = delivering
         try:

@@ -121,6 +121,9 @@ class Books:
                 commit.counts[slot.minute, slot.source, slot.outcome, slot.code] += 1
                 if slot.bucket >= 0:
                     commit.latencies[slot.minute, slot.bucket] += 1
+            elif slot.code:
+                run = None
+                window.run_from = slot.next
         commit.passed = [Passed(*passed) for passed in commit.passed]
 
     async def in_thread(self, call: Callable[..., _T], *arguments: Any) -> _T:

@@ -15,14 +15,16 @@ from headrace.delivery import retry, samples
 from headrace.delivery._schema import NEVER
 from headrace.delivery.books import Books
 from headrace.delivery.feed import Feed
-from headrace.delivery.lanes import Item, Lane
+from headrace.delivery.lanes import Item, Lane, lane_of
 from headrace.delivery.preparing import Preparation, Stopped, user_key
+from headrace.delivery.replaying import Replaying
 from headrace.delivery.retry import Breaker
 from headrace.delivery.store import Store, Story, milliseconds, minute_of
 from headrace.delivery.window import Window
 from headrace.destinations.base import CONFIGURATION_CODES, DestinationKind, Http, Prepared, Result
 from headrace.errors import ConfigError, RetryableError
 from headrace.event import Event
+from headrace.log.base import LogReader
 
 logger = logging.getLogger(__name__)
 
@@ -54,10 +56,11 @@ class Delivering:
         *,
         mask: Callable[[str], str] = lambda text: text,
         on_gone: Callable[[str], Awaitable[None]] | None = None,
+        open_readers: Callable[[], Sequence[LogReader]] | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`mask` takes secrets out of a text. `on_gone` is told why when the tool says that its address is gone for good. `now` is in
-        seconds since 1970."""
+        """`mask` takes secrets out of a text. `on_gone` is told why when the tool says that its address is gone for good.
+        `open_readers` opens readers for a replay, which closes them. `now` is in seconds since 1970."""
         self.slug = kind.place.slug
         self._kind = kind
         self._preparation = preparation
@@ -68,6 +71,7 @@ class Delivering:
         self._http = http
         self._mask = mask
         self._on_gone = on_gone
+        self._open_readers = open_readers
         self._now = now
         self._settings = kind.settings
         self._horizon_ms = int(kind.settings.horizon_hours * 3_600_000)
@@ -105,6 +109,7 @@ class Delivering:
             self._feeding = [
                 *(tasks.create_task(self._read(partition)) for partition in self._windows),
                 tasks.create_task(self._try_again()),
+                *([tasks.create_task(self._replaying().run())] if self._open_readers else []),
             ]
             self._sending = [
                 tasks.create_task(self._send(self._lanes[number % len(self._lanes)]))
@@ -166,7 +171,7 @@ class Delivering:
                 continue
             for gap in found.gaps:
                 self._books.lose(gap, self._sources, self._now_ms())
-                window.skip(gap.next)
+                window.skip(gap.next, is_break=True)
             for offset, entry in enumerate(found.entries, found.next - len(found.entries)):
                 if isinstance(entry, Event) and entry.source in self._sources:
                     self._take_up(window, partition, offset, entry)
@@ -184,7 +189,7 @@ class Delivering:
         received_ms = milliseconds(event)
         if event.received_at < self._added_at:
             self._books.count_before(minute_of(received_ms), event.source)
-            window.skip(offset + 1)
+            window.skip(offset + 1, is_break=True)
             return
         slot = window.add(offset, minute_of(received_ms), event.source)
         prepared = self._preparation.prepare(event)
@@ -204,7 +209,7 @@ class Delivering:
         self._lane_of(item).put(item)
 
     def _lane_of(self, item: Item) -> Lane:
-        return self._lanes[hash(item.key) % len(self._lanes)]
+        return lane_of(self._lanes, item)
 
     async def _leave(self, items: Sequence[Item]) -> None:
         """They are no longer ahead: there is room to read on."""
@@ -253,6 +258,21 @@ class Delivering:
             if story.row is not None:
                 self._trying.add(story.row)
             self._lane_of(item).put(item)
+
+    def _replaying(self) -> Replaying:
+        assert self._open_readers is not None  # noqa: S101 - asked before
+        return Replaying(
+            self._store,
+            self._preparation,
+            self._lanes,
+            self._open_readers,
+            self._books.in_thread,
+            is_ordered=self._settings.ordered,
+            sources=self._sources,
+            horizon_ms=self._horizon_ms,
+            mask=self._mask,
+            now=self._now,
+        )
 
     # Lanes -> requests.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
 from headrace.delivery.store import Story
@@ -16,7 +16,7 @@ OVERHEAD_BYTES: Final = 400
 
 
 class Item:
-    """An event on its way: a fresh one has a slot, one that is tried again a story, one that is replayed `ended`."""
+    """An event on its way: a fresh one has a slot, one that is tried again a story, one that is replayed `ended`, and counts its attempts here."""
 
     __slots__ = (
         "alone",
@@ -55,6 +55,8 @@ class Item:
         self.ended = ended
         self.key = key
         self.alone = False
+        self.attempts = 0
+        self.first_at = 0
         self.size = len(event.properties) + len(event.context) + len(event.integrations) + OVERHEAD_BYTES
 
 
@@ -77,6 +79,11 @@ class Lane:
     def put(self, item: Item) -> None:
         (self._alone if item.alone else self.fresh if item.slot is not None else self.again).append(item)
         self._news.set()
+
+    def drop(self, items: Collection[Item]) -> None:
+        """They are not to be sent any more; those that are on their way are not called back."""
+        self.again = deque(item for item in self.again if item not in items)
+        self._alone = deque(item for item in self._alone if item not in items)
 
     async def batch(self) -> list[Item]:
         """The next events to be sent together, at least one. Waits for them, and a moment for more."""
@@ -116,3 +123,8 @@ class Lane:
             size += item.size
             keys.add(item.key)
         return taken
+
+
+def lane_of(lanes: Sequence[Lane], item: Item) -> Lane:
+    """All events of a user have one lane."""
+    return lanes[hash(item.key) % len(lanes)]

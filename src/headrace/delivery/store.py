@@ -116,7 +116,7 @@ class Store:
             raise
 
     def _prepare(self) -> None:
-        with self._writing() as cursor:
+        with self.writing() as cursor:
             version = cursor.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
                 for statement in _statements(STATEMENTS):
@@ -128,7 +128,7 @@ class Store:
     def positions(self, incarnation: str) -> Mapping[int, int]:
         """Raises PositionError when the positions belong to another log."""
         found = {}
-        for partition, of_log, at in self._read("SELECT partition, incarnation, next FROM positions"):
+        for partition, of_log, at in self.read("SELECT partition, incarnation, next FROM positions"):
             if of_log != incarnation:
                 raise PositionError(
                     f"delivery: the position in {self.file} belongs to another log; bring that log back, or remove the destination "
@@ -145,7 +145,7 @@ class Store:
         sources: Sequence[str],
     ) -> None:
         """The first position of each partition that has none yet, and what was accepted before it."""
-        with self._writing() as cursor:
+        with self.writing() as cursor:
             cursor.executemany(
                 "INSERT INTO positions VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                 [(partition, incarnation, at) for partition, at in positions.items()],
@@ -155,7 +155,7 @@ class Store:
 
     def connect(self, positions: Mapping[int, int], sources: Sequence[str]) -> None:
         """Note which sources count from these positions on. Safe to call twice."""
-        with self._writing() as cursor:
+        with self.writing() as cursor:
             self._note_sources(cursor, positions, sources)
 
     def _note_sources(self, cursor: sqlite3.Cursor, positions: Mapping[int, int], sources: Sequence[str]) -> None:
@@ -169,17 +169,17 @@ class Store:
 
     def commit(self, commit: Commit) -> None:
         """All of it or nothing. Raises RetryableError."""
-        with self._writing() as cursor:
+        with self.writing() as cursor:
             for partition, at in commit.positions.items():
                 cursor.execute("UPDATE positions SET next = ? WHERE partition = ?", (at, partition))
             for passed in commit.passed:
                 _add_run(cursor, passed)
             self._add_stories(cursor, commit)
             cursor.executemany(
-                _ADD_MINUTE,
+                ADD_MINUTE,
                 [(minute, source, outcome, code, n) for (minute, source, outcome, code), n in commit.counts.items()],
             )
-            cursor.executemany(_ADD_LATENCY, [(minute, bucket, n) for (minute, bucket), n in commit.latencies.items()])
+            cursor.executemany(ADD_LATENCY, [(minute, bucket, n) for (minute, bucket), n in commit.latencies.items()])
             cursor.executemany(_ADD_BEFORE, [(minute, source, n) for (minute, source), n in commit.before.items()])
             for sample in commit.samples:
                 _add_sample(cursor, sample)
@@ -205,22 +205,22 @@ class Store:
 
     def due(self, now: int, released_before: int, limit: int) -> list[Story]:
         """Retrying events whose time has come, or whose last attempt was before `released_before`: those that are longest due first."""
-        rows = self._read(_DUE, (NEVER, now, released_before, limit))
+        rows = self.read(_DUE, (NEVER, now, released_before, limit))
         return [_story(row) for row in rows]
 
     def next_due(self) -> int | None:
         """When the next retry is due; None when none waits."""
-        found = self._read("SELECT min(due_at) FROM events WHERE outcome = 'retrying'")[0][0]
+        found = self.read("SELECT min(due_at) FROM events WHERE outcome = 'retrying'")[0][0]
         return None if found is None or found >= NEVER else int(found)
 
     def retrying(self) -> int:
-        return int(self._read("SELECT count(*) FROM events WHERE outcome = 'retrying'")[0][0])
+        return int(self.read("SELECT count(*) FROM events WHERE outcome = 'retrying'")[0][0])
 
     def waiting_users(self, keys: Sequence[str]) -> set[str]:
         """Those of the users who have an event that is retried."""
         marks = ",".join("?" * len(keys))
         select = f"SELECT DISTINCT user_key FROM events WHERE outcome = 'retrying' AND user_key IN ({marks})"  # noqa: S608 - marks only
-        return {row[0] for row in self._read(select, keys)}
+        return {row[0] for row in self.read(select, keys)}
 
     def requeue(self, now: int, limit: int = REQUEUE, codes: Iterable[str] = CONFIGURATION_CODES) -> int:
         """Dead letters with these codes are to be sent again, oldest first. Returns how many."""
@@ -231,7 +231,7 @@ class Store:
 
     def revive(self, where: str, values: Sequence[Any], now: int) -> int:
         """Failed events become retrying ones that are due now. `where` is written by headrace itself."""
-        with self._writing() as cursor:
+        with self.writing() as cursor:
             rows = cursor.execute(
                 f"SELECT id, received_at, source, code, user_key FROM events WHERE {where}",  # noqa: S608 - see above
                 list(values),
@@ -246,22 +246,22 @@ class Store:
             )
             for key in {row[4] for row in rows if row[4] is not None}:  # in the order of each user's events
                 cursor.execute(_RELEASE_NEXT, (now, key, NEVER))
-            cursor.executemany(_ADD_MINUTE, [(*key, n) for key, n in moved.items()])
+            cursor.executemany(ADD_MINUTE, [(*key, n) for key, n in moved.items()])
             return len(rows)
 
     def note(self, key: str, value: Any) -> None:
-        with self._writing() as cursor:
+        with self.writing() as cursor:
             cursor.execute(_SET_META, (key, json.dumps(value)))
 
     def noted(self, key: str) -> Any:
-        found = self._read("SELECT value FROM meta WHERE key = ?", (key,))
+        found = self.read("SELECT value FROM meta WHERE key = ?", (key,))
         return json.loads(found[0][0]) if found else None
 
     def clear(self, before: int, dead_before: int | None, limit: int = 5_000) -> int:
         """Remove what was received before these times, dead letters by a time of their own (None: never). A part at a time: returns the
         rows that went, 0 when there is no more."""
         minute, gone = minute_of(before), 0
-        with self._writing() as cursor:
+        with self.writing() as cursor:
             for statement, values in (
                 ("DELETE FROM minutes WHERE minute < ?", (minute,)),
                 ("DELETE FROM latencies WHERE minute < ?", (minute,)),
@@ -277,7 +277,8 @@ class Store:
     def close(self) -> None:
         self._connection.close()
 
-    def _read(self, select: str, values: Sequence[Any] = ()) -> list[Any]:
+    def read(self, select: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Raises RetryableError."""
         try:
             with self._turn:
                 return self._connection.execute(select, tuple(values)).fetchall()
@@ -285,7 +286,8 @@ class Store:
             raise RetryableError(f"delivery: cannot read {self.file}: {error}; check its rights") from error
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Cursor]:
+    def writing(self) -> Iterator[sqlite3.Cursor]:
+        """One transaction. Raises RetryableError; nothing is stored then."""
         cursor = self._connection.cursor()
         try:
             cursor.execute("BEGIN IMMEDIATE")
@@ -405,10 +407,10 @@ def _story(row: Sequence[Any]) -> Story:
     )  # fmt: skip
 
 
-_ADD_MINUTE: Final = (
+ADD_MINUTE: Final = (
     "INSERT INTO minutes VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET events = events + excluded.events"
 )
-_ADD_LATENCY: Final = (
+ADD_LATENCY: Final = (
     "INSERT INTO latencies VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET events = events + excluded.events"
 )
 _ADD_BEFORE: Final = "INSERT INTO before VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET events = events + excluded.events"

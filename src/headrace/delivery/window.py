@@ -8,7 +8,8 @@ from typing import Final
 
 from headrace.delivery.store import Story
 
-OPEN: Final = ""
+BREAK: Final = "break"
+"""The code of a slot over which no run reaches."""
 
 
 class Slot:
@@ -55,13 +56,16 @@ class Window:
     def __len__(self) -> int:
         return len(self._slots)
 
-    def skip(self, following: int) -> None:
-        """Entries up to there are none of this destination's, or there are none."""
-        if self._slots and self._slots[-1].is_done and not self._slots[-1].outcome:
-            self._slots[-1].next = following
+    def skip(self, following: int, *, is_break: bool = False) -> None:
+        """Entries up to there are none of this destination's, or there are none. No run reaches over them where `is_break`: they are
+        of connected sources, and have not been delivered."""
+        code = BREAK if is_break else ""
+        last = self._slots[-1] if self._slots else None
+        if last is not None and last.is_done and not last.outcome and last.code == code:
+            last.next = following
         else:
             slot = Slot(self.read, following)
-            slot.is_done = True
+            slot.is_done, slot.code = True, code
             self._slots.append(slot)
         self.read = following
 
