@@ -85,7 +85,7 @@ class Deliveries:
         self._workspace = workspace
         self._open_readers = readers
         self._folder = config.folder / FOLDER
-        self._allowed = AllowedNetworks.parse(config.allowed_networks)
+        self._allowed = AllowedNetworks(config.allowed_networks)
         self._posts: dict[str, _Post] = {}
         self._revision = -1
         self._feed: Feed | None = None
