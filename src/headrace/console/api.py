@@ -106,9 +106,10 @@ def api(worker: Working, limits: WarehouseConfig) -> Litestar:
     def show_job(number: int) -> Job:
         return worker.job(number)
 
-    @post("/api/notice", sync_to_thread=True, status_code=204)
-    def take_notice() -> None:
+    @post("/api/notice", sync_to_thread=True, status_code=200)
+    def take_notice() -> Health:
         worker.notice()
+        return worker.health()
 
     return Litestar(
         [
