@@ -173,7 +173,7 @@ def _connected(host: str, port: int, timeout: float, refusal: Refusal) -> socket
     for _, _, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[:_ADDRESSES]:
         ip = str(address[0])
         if reason := refusal(ip):
-            problem = _AddressRefusedError(f"{host} is {ip}: {reason}")
+            problem = _AddressRefusedError(f"{host} is {ip}, which is {reason}")
             continue
         try:
             return socket.create_connection((ip, port), timeout)

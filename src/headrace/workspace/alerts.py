@@ -88,10 +88,15 @@ def hidden(text: str, secrets: Mapping[str, Any]) -> str:
         parts[name] = value
         if name == "url" and isinstance(value, str):
             path = value.partition("://")[2].partition("/")[2]
-            parts["path"], parts["token"] = path, path.rpartition("/")[2]
+            parts["path"], parts["token"] = path, _long(path.rpartition("/")[2])
         elif isinstance(value, Mapping):  # headers
             parts |= {f"{name} {key}": inner for key, inner in value.items()}
     return without_secrets(text, parts)
+
+
+def _long(part: str) -> str:
+    """A short one, for example `hook`, is a word of the texts too."""
+    return part if len(part) >= 8 else ""
 
 
 class Snapshot(NamedTuple):
