@@ -48,7 +48,7 @@ USUAL_EVENTS: Final = 100
 _OPEN: Final = b'{"batch":['
 _CLOSE: Final = b"]}"
 _YES: Final = frozenset((b"", b"ok", b'"ok"'))
-"""Bodies of receivers that answer without an object, in small letters; RudderStack's server answers OK."""
+"""Bodies of receivers that answer without an object, in small letters; RudderStack answers OK (https://www.rudderstack.com/docs/api/http-api/)."""
 _WRONG_PLACE: Final = frozenset((404, 405))
 """No tracking API at the endpoint, or a source that is disabled (docs/tracking-api.md, source_disabled): not the events' fault."""
 
@@ -103,8 +103,10 @@ class SegmentKind(HttpKind):
         if not own.write_key.strip() or not own.write_key.isascii() or not own.write_key.isprintable():
             raise ConfigError("destination: write_key must be the text that the receiving source shows")
         self._url = f"{own.endpoint.rstrip('/')}/batch"
-        key = b64encode(f"{own.write_key.strip()}:".encode()).decode()
-        self._headers = {"authorization": f"Basic {key}", "content-type": "application/json"}
+        key = own.write_key.strip()
+        pair = key if ":" in key else f"{key}:"  # Jitsu's keys are id:secret
+        basic = b64encode(pair.encode()).decode()
+        self._headers = {"authorization": f"Basic {basic}", "content-type": "application/json"}
         if settings.mapping:
             self.mapping = _WHOLE  # type: ignore[misc]  # untouched, events pass as bytes; that is this class's mapping
 
@@ -218,15 +220,26 @@ def _parts(sizes: Sequence[int]) -> Iterator[Sequence[int]]:
 
 
 def _rejected(answer: Answer, message_ids: Sequence[str]) -> Mapping[int, Result] | None:
-    """What headrace answers, `rejected: [{index, messageId, code, message}]`, by place in the request; None where the answer is not a tracking API's, or
-    speaks of an event that was not sent: then nobody knows what became of which."""
+    """By place in the request; None where the answer is not a tracking API's, or speaks of an event that was not sent: then nobody knows
+    what became of which."""
     try:
-        said_of_all = _decode(answer.body)
+        told = _decode(answer.body)
     except (msgspec.DecodeError, RecursionError):
         return None
-    if not isinstance(said_of_all, dict) or not _is_yes(said_of_all):
+    if not isinstance(told, dict):
         return None
-    entries = said_of_all.get("rejected") or ()
+    if told.get("success") is True or told.get("ok") is True:
+        return _listed(told.get("rejected") or (), message_ids)
+    if told.get("success") is False or told.get("ok") is False:
+        return _named(told.get("errors"), message_ids) or dict.fromkeys(
+            range(len(message_ids)),
+            Result("failed", "MESSAGE_REJECTED", said(answer), is_whole_request=len(message_ids) > 1),
+        )
+    return None
+
+
+def _listed(entries: Any, message_ids: Sequence[str]) -> Mapping[int, Result] | None:
+    """headrace: `{"success": true, "rejected": [{index, messageId, code, message}]}`."""
     if not isinstance(entries, Sequence) or isinstance(entries, str):
         return None
     found: dict[int, Result] = {}
@@ -239,9 +252,22 @@ def _rejected(answer: Answer, message_ids: Sequence[str]) -> Mapping[int, Result
     return found
 
 
-def _is_yes(said_of_all: Mapping[str, Any]) -> bool:
-    """Segment's `{"success": true}`; Jitsu's `{"ok": true}`."""
-    return said_of_all.get("success") is True or said_of_all.get("ok") is True
+def _named(errors: Any, message_ids: Sequence[str]) -> Mapping[int, Result] | None:
+    """Jitsu: `{"ok": false, "errors": ["Message ID: m-1: reason"]}`, an error for each event that it did not take; as its server
+    (https://github.com/jitsucom/jitsu, BatchHandler) writes it. None unless each error names one of the events."""
+    if not isinstance(errors, list) or not errors or len(set(message_ids)) < len(message_ids):
+        return None
+    texts = {place: f"Message ID: {message_id}: " for place, message_id in enumerate(message_ids)}
+    found: dict[int, Result] = {}
+    for error in errors:
+        place = next(
+            (place for place, text in texts.items() if isinstance(error, str) and error.startswith(text)), None
+        )
+        if place is None:
+            return None
+        detail = error.removeprefix(texts[place])
+        found[place] = Result("failed", "MESSAGE_REJECTED", detail[:DETAIL_CHARACTERS])
+    return found
 
 
 def _index(entry: Any, message_ids: Sequence[str]) -> int | None:
