@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Callable
+import socketserver
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,11 +17,11 @@ import pytest
 import typer
 
 from headrace import cli
-from headrace.app import destination_checks, reach
+from headrace.app import destination_checks, folder, reach
 from headrace.cli.catalog_rooms import mapping_rows
 from headrace.config import Config
 from headrace.destinations.base import Mappings
-from headrace.errors import NotFoundError, WarehouseUnavailableError
+from headrace.errors import WarehouseUnavailableError
 from headrace.workspace import secret_settings
 from headrace.workspace.workspace import Workspace
 from made_destination import HOOK, HOOK_TOKEN, SHOWN_HOOK, TOKEN, made
@@ -287,23 +292,67 @@ def test_a_change_of_which_the_server_cannot_be_told_is_stored_and_that_is_said(
     assert "paused" == destination("list", "--json").json[0]["state"]
 
 
-def test_without_a_server_and_with_an_older_one_a_notice_is_no_error(
-    data: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def worker(data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], list[str]]]:
+    """Something that answers on the worker's socket with a status; the call returns what it was asked."""
+    asked: list[str] = []
+    status = [0]
+
+    class Answering(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(f"{self.command} {self.path}")
+            self.send_response(status[0])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+        daemon_threads = True
+
+        def get_request(self) -> tuple[Any, Any]:
+            connection, _ = super().get_request()
+            return connection, ("worker", 0)
+
+    def answer_with(wanted: int) -> list[str]:
+        status[0] = wanted
+        return asked
+
+    monkeypatch.setattr(folder, "is_served", lambda _: True)
+    monkeypatch.setattr(reach, "WORKER_STARTS_SECONDS", 0.0)
+    name, descriptor = folder.short_path(data / folder.WORKER_SOCKET)
+    with closing_descriptor(descriptor), Server(name, Answering) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield answer_with
+        server.shutdown()
+        thread.join()
+
+
+@contextmanager
+def closing_descriptor(descriptor: int) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def test_a_notice_is_one_question_to_the_worker_and_a_worker_that_knows_none_is_no_error(
+    data: Path, worker: Callable[[int], list[str]]
 ) -> None:
     config = Config(data=str(data))
-    reach.notice(config)  # nobody serves this folder
-    asked: list[tuple[str, str]] = []
-
-    def answer(_: Config, method: str, path: str, body: object) -> bytes:
-        asked.append((method, path))
-        raise errors[len(asked) - 1]
-
-    errors = (NotFoundError("worker: answered 404"), WarehouseUnavailableError("worker: no answer"))
-    monkeypatch.setattr(reach, "_ask", answer)
-    reach.notice(config)
-    with pytest.raises(WarehouseUnavailableError):
+    for status in (204, 404):
+        worker(status)
         reach.notice(config)
-    assert [("POST", "/api/notice")] * 2 == asked
+    worker(503)
+    with pytest.raises(WarehouseUnavailableError, match="answered 503"):
+        reach.notice(config)
+    assert ["POST /api/notice"] * 3 == worker(0)
+
+
+def test_without_a_server_a_notice_is_nothing(data: Path) -> None:
+    reach.notice(Config(data=str(data)))
+    reach.notice(Config(data=str(data / "nonesuch")))
 
 
 # secrets

@@ -236,7 +236,7 @@ def _ask(config: Config, method: str, path: str, body: Any) -> bytes:
             time.sleep(0.1)
         finally:
             os.close(descriptor)
-    if answer.status_code in {200, 201}:
+    if answer.is_success:
         return answer.content
     raise _error(answer)
 
