@@ -85,9 +85,9 @@ class Alerts:
             self._start(lambda waiting=waiting: self._send(waiting))  # type: ignore[misc]
 
     def _follow(self) -> None:
-        revision, alerts, found = self._workspace.snapshot()
-        if revision == self._revision:
+        if self._workspace.revision() == self._revision:
             return
+        revision, alerts, found = self._workspace.snapshot()
         self._revision, self._alerts, self._channels = revision, alerts, {channel.slug: channel for channel in found}
         self._checked_at = None
         watched = {alert.slug for alert in alerts if not alert.paused}

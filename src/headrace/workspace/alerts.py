@@ -117,6 +117,11 @@ class WorkspaceAlerts:
         self._alerts: Final = KeptAlerts("alert", database.alerts, conditions)
         self._channels: Final = KeptChannels("alert channel", database.alert_channels, kinds)
 
+    def revision(self) -> int:
+        """The workspace's, which counts up with every change of anything in it."""
+        with self._database.read() as connection:
+            return database.revision_of(connection)
+
     def snapshot(self) -> Snapshot:
         """All of one moment, oldest first."""
         with self._database.read() as connection:
