@@ -22,6 +22,7 @@ LARGE: Final = (
     ("amplitude", 30, 100_000, 4),
     ("mixpanel", 30, 100_000, 2),
     ("google-analytics-4", 60, 10, 3),
+    ("customer-io", 60, 10_000, 2),
 )
 
 

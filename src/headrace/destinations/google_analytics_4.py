@@ -120,8 +120,8 @@ class GoogleAnalytics4Kind(HttpKind):
         },
     }
     required: ClassVar[Mapping[str, Sequence[str]]] = {"*": ("name", "client_id")}
-    # delivered in large batches, of which each client's events become requests of at most 25
-    batching = Batching(events=500, bytes=1_000_000)
+    # each client's events become requests of at most 25; events of a hundred clients are a hundred requests
+    batching = Batching(events=100, bytes=1_000_000)
     Settings = GoogleAnalytics4Settings
 
     def __init__(self, settings: DestinationSettings, place: Place) -> None:
@@ -133,6 +133,11 @@ class GoogleAnalytics4Kind(HttpKind):
         if not re.fullmatch(r"G-[A-Za-z0-9]{4,20}", own.measurement_id, re.ASCII):
             raise ConfigError("destination: measurement_id must be G- and letters or digits; it is not the stream's id")
         self._is_check = False
+
+    @property
+    def time_limit_seconds(self) -> float:
+        """Long enough for a request for each event of a batch: what is cancelled is sent again, and counted twice."""
+        return 120.0
 
     def refusals(self, batch: Sequence[Prepared]) -> Mapping[int, Result]:
         found = {}
