@@ -29,8 +29,12 @@ from headrace.errors import ConfigError
 
 HEAD_BYTES: Final = 65_536
 """Of an answer's head, informational answers before it included."""
-_FRAMING_BYTES: Final = 4 * ANSWER_BYTES
-"""What a body in chunks may take beyond its own bytes before it is cut."""
+_BODY_BYTES: Final = 2 * ANSWER_BYTES
+"""Of a body with what frames its chunks."""
+_MOST_PIECES: Final = 4_096
+"""A body in more chunks is cut: each costs time, however small it is."""
+_PIECES_IN_A_ROW: Final = 64
+"""Then others have their turn."""
 IDLE_SECONDS: Final = 30.0
 LIFE_SECONDS: Final = 300.0
 """So long a connection is used at most: then the name is asked again."""
@@ -197,26 +201,32 @@ async def _exchanged(connection: _Connection, outgoing: httpcore.Request) -> Ans
     stream = connection.stream
     stream.begin(HEAD_BYTES)
     response = await connection.http.handle_async_request(outgoing)
-    stream.allow(_FRAMING_BYTES)
-    body = bytearray()
-    is_cut = response.status == 101  # another protocol follows, which nobody asked for
-    if not is_cut:
-        try:
-            async with aclosing(cast("AsyncGenerator[bytes, None]", aiter(response.stream))) as pieces:  # type: ignore[arg-type]
-                async for piece in pieces:
-                    body += piece
-                    if len(body) > ANSWER_BYTES:
-                        is_cut = True
-                        break
-        except TooLongError:
-            is_cut = True
+    stream.allow(_BODY_BYTES)
+    body, is_cut = await _body(response)
     if is_cut:
         stream.abort()
     else:
         await response.aclose()
     headers = _headers(response.headers)
-    plain, is_plain_cut = _plain(bytes(body[:ANSWER_BYTES]), headers)
+    plain, is_plain_cut = _plain(body, headers)
     return Answer(response.status, headers, plain, is_cut=is_cut or is_plain_cut)
+
+
+async def _body(response: httpcore.Response) -> tuple[bytes, bool]:
+    """At most ANSWER_BYTES, and whether there was more."""
+    body, count = bytearray(), 0
+    try:
+        async with aclosing(cast("AsyncGenerator[bytes, None]", response.aiter_stream())) as pieces:
+            async for piece in pieces:
+                body += piece
+                count += 1
+                if len(body) > ANSWER_BYTES or count > _MOST_PIECES:
+                    return bytes(body[:ANSWER_BYTES]), True
+                if not count % _PIECES_IN_A_ROW:
+                    await asyncio.sleep(0)
+    except TooLongError:
+        return bytes(body), True
+    return bytes(body), False
 
 
 def _headers(listed: list[tuple[bytes, bytes]]) -> dict[str, str]:
