@@ -249,6 +249,20 @@ def test_the_last_of_a_users_changes_stands() -> None:
     assert 4 == len(tool.requests)
 
 
+def test_a_call_ends_after_some_requests_and_the_rest_waits_for_the_next() -> None:
+    tool = Tool()
+    chosen = kind()
+    batch = prepared(chosen, [identify("42", f"v{place}", ("NAME", "PLAN")[place % 2]) for place in range(20)])
+    codes: list[str] = []
+    while batch:
+        found = sent(chosen, batch, Direct(tool))
+        assert 8 == [result.outcome for result in found].count("delivered") or len(batch) < 8
+        codes += [result.code for result in found if result.code]
+        batch = [item for item, result in zip(batch, found, strict=True) if result.outcome == "retry"]
+    assert {"WAITING_FOR_EARLIER"} == set(codes)
+    assert {"ID": "42", "NAME": "v18", "PLAN": "v19"} == tool.rows["customers"]["42"]
+
+
 # Settings
 
 

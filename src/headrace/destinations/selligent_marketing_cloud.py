@@ -47,6 +47,8 @@ from headrace.event import Event
 
 MOST_ROWS: Final = 2_500
 MOST_BYTES: Final = 20_000_000
+MOST_STEPS: Final = 8
+"""Requests one after the other in a call of `send`; what would come after them is tried again later."""
 WARN_DAYS: Final = 30
 _METHODS: Final = frozenset(("ADD", "REMOVE"))
 
@@ -175,6 +177,11 @@ class SelligentMarketingCloudKind(HttpKind):
         }
         self._allowed = frozenset(own.allowed_events)
 
+    @property
+    def time_limit_seconds(self) -> float:
+        """Each step may take as long as a request, 10 seconds."""
+        return 15.0 * MOST_STEPS
+
     def declines(self, event: Event) -> str | None:
         if event.type == "track" and self._allowed and event.event not in self._allowed:
             return "FILTERED_BY_RULES"
@@ -199,15 +206,11 @@ class SelligentMarketingCloudKind(HttpKind):
         return found
 
     def refusals(self, batch: Sequence[Prepared]) -> Mapping[int, Result]:
-        rows = [self._row(prepared) for prepared in batch]
-        return {
-            place: Result("failed", "PAYLOAD_VALIDATION_FAILED", row)
-            for place, row in enumerate(rows)
-            if isinstance(row, str)
-        }
+        return _refused([self._row(prepared) for prepared in batch])
 
     def requests(self, batch: Sequence[Prepared]) -> Sequence[Outgoing]:
-        return [outgoing for step in self._steps(batch) for outgoing in step]
+        steps = self._steps([self._row(prepared) for prepared in batch])
+        return [outgoing for step in steps for outgoing in step]
 
     def results(self, outgoing: Outgoing, batch: Sequence[Prepared], answer: Answer) -> Sequence[Result]:
         of_group = batch[outgoing.events[0]].event.type == "group"
@@ -223,12 +226,12 @@ class SelligentMarketingCloudKind(HttpKind):
         """Step by step, so that what is said of a user arrives in its order; requests of one step go at the same time. A later change of a
         profile or segment does not overtake an earlier one of the user that must be tried again; a row of the list of events may, since it
         stands for itself, unless the setting `ordered` says otherwise."""
-        results = dict(self.refusals(batch))
-        late: set[str] = set()
         rows = [self._row(prepared) for prepared in batch]
-        for step in self._steps(batch):
+        results = dict(_refused(rows))
+        late: set[str] = set()
+        for number, step in enumerate(self._steps(rows)):
             places = sorted(place for outgoing in step for place in outgoing.events)
-            waiting = [place for place in places if self._waits(rows[place], late)]
+            waiting = [place for place in places if number >= MOST_STEPS or self._waits(rows[place], late)]
             for place in waiting:
                 results[place] = Result(
                     "retry", "WAITING_FOR_EARLIER", "an earlier event of this user has not gone through yet"
@@ -245,15 +248,14 @@ class SelligentMarketingCloudKind(HttpKind):
     def _waits(self, row: _Row | str, late: Collection[str]) -> bool:
         return isinstance(row, _Row) and row.owner in late and (row.is_change or self.settings.ordered)
 
-    def _steps(self, batch: Sequence[Prepared]) -> Sequence[Sequence[Outgoing]]:
+    def _steps(self, rows: Sequence[_Row | str]) -> Sequence[Sequence[Outgoing]]:
         """Requests by step. Rows of one target share a request up to its limits; a later row of a user goes no earlier than the row before it
         that changed the user's profile or segments, and in the same request only where the tool keeps the last of both, which is its default."""
         places_by_step: list[dict[_Target, list[int]]] = []
         sizes: dict[tuple[int, _Target], int] = {}
         last: dict[str, tuple[int, _Target]] = {}
         bodies: dict[int, bytes] = {}
-        for place, prepared in enumerate(batch):
-            row = self._row(prepared)
+        for place, row in enumerate(rows):
             if isinstance(row, str):
                 continue
             body = bodies[place] = _encode(row.values)
@@ -339,6 +341,14 @@ class SelligentMarketingCloudKind(HttpKind):
         )
         row = _row(path, fields["matchkey"], {fields["matchkey"]: fields["userId"]}, user, is_change=True)
         return row if isinstance(row, str) or is_added else row._replace(target=row.target._replace(method="DELETE"))
+
+
+def _refused(rows: Sequence[_Row | str]) -> Mapping[int, Result]:
+    return {
+        place: Result("failed", "PAYLOAD_VALIDATION_FAILED", row)
+        for place, row in enumerate(rows)
+        if isinstance(row, str)
+    }
 
 
 def _row(path: str, key_field: str, values: Mapping[str, Any], owner: str, *, is_change: bool) -> _Row | str:
