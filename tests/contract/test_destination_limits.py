@@ -26,8 +26,7 @@ LARGE: Final = (
 )
 
 
-def event(slug: str, number: int, characters: int) -> Mapping[str, Any]:
-    del slug
+def event(number: int, characters: int) -> Mapping[str, Any]:
     return {
         "type": "track",
         "event": "Email Opened",
@@ -37,8 +36,9 @@ def event(slug: str, number: int, characters: int) -> Mapping[str, Any]:
     }
 
 
-def prepared(kind: base.DestinationKind, slug: str, events: int, characters: int) -> list[Prepared]:
-    steps = [Preparation(kind).prepare(event_of(event(slug, number, characters))) for number in range(events)]
+def prepared(kind: base.DestinationKind, events: int, characters: int) -> list[Prepared]:
+    preparation = Preparation(kind)
+    steps = [preparation.prepare(event_of(event(number, characters))) for number in range(events)]
     return [step for step in steps if isinstance(step, Prepared)]
 
 
@@ -49,7 +49,7 @@ def test_a_large_batch_goes_in_several_requests_and_each_event_once(
     tool = serving.tool(slug)
     kind = base.configured(slug, tool.settings, Place("test", Path("unused"), lambda: NOW))
     http = serving.Direct(tool)
-    results = asyncio.run(kind.send(prepared(kind, slug, events, characters), http))
+    results = asyncio.run(kind.send(prepared(kind, events, characters), http))
     assert ["delivered"] * events == [result.outcome for result in results]
     assert requests <= len(http.exchanges)
     assert events == len(tool.taken) == len(set(tool.taken))
@@ -65,7 +65,7 @@ def test_the_same_batch_in_one_request_is_refused(
     kind = base.configured(slug, tool.settings, Place("test", Path("unused"), lambda: NOW))
     module = __import__(type(kind).__module__, fromlist=["portions"])
     monkeypatch.setattr(module, "portions", lambda sizes, *_: [range(len(sizes))])
-    asyncio.run(kind.send(prepared(kind, slug, events, characters), serving.Direct(tool)))
+    asyncio.run(kind.send(prepared(kind, events, characters), serving.Direct(tool)))
     assert [] == tool.taken
 
 
