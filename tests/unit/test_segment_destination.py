@@ -132,6 +132,21 @@ def test_an_event_that_is_too_large_fails_with_both_sizes_and_its_neighbours_go(
         assert "the event has 32,769 bytes as it is sent; the receiver takes 32,768" == result.detail
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"event": "\x01" * 5_500},
+        {"user_id": "é" * 16_500, "anonymous_id": None},
+        {"context": raw({"page": "x" * 33_000})},
+        {"name": "x" * 33_000},
+    ],
+)
+def test_whatever_makes_an_event_too_large_is_seen(changes: dict[str, Any]) -> None:
+    chosen = kind()
+    assert isinstance(chosen, base.HttpKind)
+    assert [0] == list(chosen.refusals([Prepared(msgspec.structs.replace(SENT, **changes))]))
+
+
 @pytest.mark.parametrize(("wanted", "expected"), [(0, 100), (7, 7), (2_500, 2_500), (9_999, 2_500)])
 def test_a_request_has_a_hundred_events_unless_the_settings_say_otherwise(wanted: int, expected: int) -> None:
     assert expected == kind(batch_events=wanted).limits.events
