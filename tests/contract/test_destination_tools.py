@@ -8,18 +8,22 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
+import msgspec
 import pytest
 
 from headrace.delivery.preparing import Preparation, Stopped
 from headrace.destinations import base
 from headrace.destinations._answers import retry_after
 from headrace.destinations.base import CODES, Answer, DestinationKind, Exchange, Place, Prepared, Request, Result
+from headrace.destinations.segment import SegmentKind
 from segment_events import event_of, moment_of
 from tools import serving
 from tools.segment import WRITE_KEY
@@ -242,3 +246,37 @@ def test_a_stand_in_answers_the_same_over_a_real_connection() -> None:
             == client.post(url, content=content, headers={**headers, "content-type": "application/json"}).status_code
         )
         assert ["AttributeError"] == [type(failure).__name__ for failure in served.failures]
+
+
+def test_a_stand_in_in_a_process_of_its_own_ends_with_its_stdin() -> None:
+    command = [sys.executable, serving.__file__ or "", "segment"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        started = json.loads(process.stdout.readline())
+        assert f"http://{serving.HOST}:{started['port']}/v1" == started["settings"]["endpoint"]
+        assert 200 == httpx.get(f"http://{serving.HOST}:{started['port']}{serving.TAKEN}").status_code
+        process.stdin.close()
+        assert 0 == process.wait(10)
+
+
+class Believing(SegmentKind):
+    """Takes every answer for a yes."""
+
+    def results(self, outgoing: base.Outgoing, batch: Sequence[Prepared], answer: Answer) -> Sequence[Result]:
+        return [base.DELIVERED] * len(outgoing.events)
+
+
+@pytest.mark.parametrize("trouble", ["limited", "broken", "refused", "wrong_key"])
+def test_a_kind_that_believes_every_answer_is_found_out(trouble: str) -> None:
+    stand_in = serving.tool("segment")
+    settings = {**stand_in.settings, **(stand_in.wrong_key if trouble == "wrong_key" else {})}
+    kind = Believing(msgspec.convert(settings, SegmentKind.Settings), Place("test", Path("unused")))
+    events = [*stand_in.events]
+    if trouble == "refused":
+        assert stand_in.refused is not None
+        events.append(stand_in.refused)
+    elif trouble != "wrong_key":
+        setattr(stand_in, trouble, MANY)
+    results = sent(kind, prepared(kind, events), Direct(stand_in))
+    assert len(stand_in.taken) < [result.outcome for result in results].count("delivered")
