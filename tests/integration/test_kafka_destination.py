@@ -44,7 +44,8 @@ def event(identity: str = "m-1", **fields: Any) -> Prepared:
 
 
 def kind_of(servers: str, topic: str, **settings: Any) -> DestinationKind:
-    return configured("kafka", {"bootstrap_servers": servers, "topic": topic, **settings}, PLACE)
+    given = {"bootstrap_servers": servers, "topic": topic, "timeout_seconds": 30, **settings}
+    return configured("kafka", given, PLACE)
 
 
 def run(kind: DestinationKind, steps: Callable[[], Awaitable[Any]]) -> Any:

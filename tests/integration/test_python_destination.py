@@ -11,13 +11,16 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, cast
 
 import psutil
 import pytest
+import uvloop
 
+from headrace.destinations._python_process import LOAD_SECONDS
 from headrace.destinations.base import CODES, DELIVERED, DestinationKind, Http, Place, Prepared, Result, configured
 from headrace.errors import ConfigError
 from segment_events import event_of
@@ -34,7 +37,8 @@ def event(identity: str = "m-1", **properties: Any) -> Prepared:
 
 
 def kind_of(file: Path, **settings: Any) -> DestinationKind:
-    return configured("python", {"file": str(file), **settings}, Place("mine", file.parent))
+    given = {"file": str(file), "timeout_seconds": LONG_SECONDS, **settings}
+    return configured("python", given, Place("mine", file.parent))
 
 
 def written(folder: Path, code: str) -> Path:
@@ -43,14 +47,21 @@ def written(folder: Path, code: str) -> Path:
     return file
 
 
-def run(kind: DestinationKind, steps: Callable[[DestinationKind], Awaitable[Any]]) -> Any:
+def run(
+    kind: DestinationKind,
+    steps: Callable[[DestinationKind], Awaitable[Any]],
+    loop: Callable[[], asyncio.AbstractEventLoop] | None = uvloop.new_event_loop,
+) -> Any:
+    """In the kind of loop that delivery runs in, unless another one is asked for."""
+
     async def whole() -> Any:
         try:
             return await steps(kind)
         finally:
             await kind.close()
 
-    return asyncio.run(whole())
+    with asyncio.Runner(loop_factory=loop) as runner:
+        return runner.run(whole())
 
 
 def sent(kind: DestinationKind, *events: Prepared) -> Sequence[Result]:
@@ -290,9 +301,9 @@ class TestWhatHappensToItsProcess:
                     open("child", "w").write(str(child.pid))
                     time.sleep({LONG_SECONDS})
             """
-        results = sent(kind_of(written(tmp_path, code), timeout_seconds=1), event("slow"), event("good"))
+        results = sent(kind_of(written(tmp_path, code), timeout_seconds=2), event("slow"), event("good"))
         assert [("retry", "TIME_LIMIT"), ("delivered", "")] == [(result.outcome, result.code) for result in results]
-        assert "the function did not return within 1 s; its process was ended" == results[0].detail
+        assert "the function did not return within 2 s; its process was ended" == results[0].detail
         assert not is_alive(int((tmp_path / "child").read_text()))
 
     def test_a_cancelled_attempt_ends_its_process(self, tmp_path: Path) -> None:
@@ -307,7 +318,7 @@ class TestWhatHappensToItsProcess:
             assert attempt.cancelled()
             assert not is_alive(int((tmp_path / "pid").read_text()))
 
-        run(kind_of(written(tmp_path, code), timeout_seconds=LONG_SECONDS), steps)
+        run(kind_of(written(tmp_path, code)), steps)
 
     def test_an_attempt_cancelled_while_the_file_is_loaded_leaves_the_process_to_the_next(self, tmp_path: Path) -> None:
         code = "import os, time\nopen('loads', 'a').write('x')\nwhile not os.path.exists('go'): time.sleep(0.01)\ndef send(event): pass"
@@ -338,7 +349,7 @@ class TestWhatHappensToItsProcess:
             assert [[DELIVERED], [DELIVERED]] == [list(found) for found in results]
             await kind.send([event("c")], NO_HTTP)
 
-        run(kind_of(written(tmp_path, code), timeout_seconds=LONG_SECONDS), steps)
+        run(kind_of(written(tmp_path, code)), steps)
         a, b, c = ((tmp_path / name).read_text() for name in "abc")
         assert a != b
         assert c in (a, b)
@@ -491,6 +502,23 @@ class TestWhatItPrints:
         assert 101 == len(caplog.messages)
         assert "destination mine: the function prints more than 100 lines; they are left out" == caplog.messages[-1]
         assert 2_100 > max(map(len, caplog.messages)) > 2_000
+
+
+def test_it_works_in_pythons_own_loop_and_in_another_thread(tmp_path: Path) -> None:
+    async def steps(kind: DestinationKind) -> list[str]:
+        results = [(await kind.send([event(name)], NO_HTTP))[0] for name in ("good", "bad", "good")]
+        return [result.outcome for result in results]
+
+    code = "import os\ndef send(event):\n    if event['messageId'] == 'bad': os._exit(1)"
+    with ThreadPoolExecutor(1) as threads:
+        for loop in (None, uvloop.new_event_loop):
+            found = threads.submit(run, kind_of(written(tmp_path, code)), steps, loop).result()
+            assert ["delivered", "retry", "delivered"] == found
+
+
+def test_deliverys_time_limit_is_longer_than_the_functions() -> None:
+    kind = kind_of(Path("/none.py"), timeout_seconds=100)
+    assert kind.time_limit_seconds > 100 + LOAD_SECONDS
 
 
 def test_it_can_be_closed_twice_and_without_open(tmp_path: Path) -> None:

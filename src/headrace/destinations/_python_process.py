@@ -105,7 +105,7 @@ class FunctionProcess:
         version = program.version()
         ours, theirs = socket.socketpair()
         with theirs:
-            streams = await asyncio.open_connection(sock=ours)
+            streams = await asyncio.open_unix_connection(sock=ours)
             output = await Output.opened(program.slug)
             try:
                 process = await asyncio.create_subprocess_exec(

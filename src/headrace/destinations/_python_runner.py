@@ -33,6 +33,8 @@ PASSING: Final = frozenset(("Retry", "ConnectionError", "TimeoutError", "Timeout
 def main() -> None:
     connection = int(sys.argv[1])
     os.set_inheritable(connection, False)
+    os.closerange(3, connection)  # whatever the worker had open without saying that it is not for its children
+    os.closerange(connection + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     die_with(int(sys.argv[2]))
     faulthandler.enable()
     sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]

@@ -109,6 +109,11 @@ class KafkaKind(DestinationKind):
         self._configuration = configuration(own)
         self._producer: Producer | None = None
 
+    @property
+    def time_limit_seconds(self) -> float:
+        """The driver looks once a second for events whose time is up."""
+        return self._own.timeout_seconds + 5
+
     async def open(self) -> None:
         self._opened()
 
@@ -223,6 +228,7 @@ def configuration(own: KafkaSettings) -> dict[str, Any]:
         "client.id": "headrace",
         "compression.type": own.compression,
         "linger.ms": 5,
+        "partitioner": "murmur2_random",  # that of Java's clients, so that equal keys meet in the same partition
         "queue.buffering.max.kbytes": 131_072,
         "socket.connection.setup.timeout.ms": 5_000,
         "reconnect.backoff.max.ms": 2_000,  # after an outage the next attempt should find a connection

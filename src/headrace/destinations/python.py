@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal, cast
 
 import msgspec
 
-from headrace.destinations._python_process import EndedError, Outcome, Processes, Program
+from headrace.destinations._python_process import LOAD_SECONDS, EndedError, Outcome, Processes, Program
 from headrace.destinations.base import (
     DELIVERED,
     Batching,
@@ -86,6 +86,11 @@ class PythonKind(DestinationKind):
     def limits(self) -> Batching:
         """One event a call unless the settings say more."""
         return self.batching._replace(events=min(self.settings.batch_events or 1, MOST_EVENTS))
+
+    @property
+    def time_limit_seconds(self) -> float:
+        """The call's own limit is to come first, also where the file is loaded before it."""
+        return self._own.timeout_seconds + LOAD_SECONDS + 5
 
     async def open(self) -> None:
         """Loads the file once, so that what is wrong with it is known before the first event."""
