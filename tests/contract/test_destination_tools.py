@@ -19,6 +19,8 @@ import httpx
 import msgspec
 import pytest
 
+from headrace.delivery.addresses import AllowedNetworks
+from headrace.delivery.http import HttpClient
 from headrace.delivery.preparing import Preparation, Stopped
 from headrace.destinations import base
 from headrace.destinations._answers import retry_after
@@ -33,6 +35,9 @@ NOW: Final = moment_of("2026-03-01T12:00:05Z")
 REFUSALS: Final = frozenset(("MESSAGE_REJECTED", "PAYLOAD_VALIDATION_FAILED", "BAD_REQUEST"))
 TELLING: Final = [slug for slug in serving.SLUGS if serving.tool(slug).wrong_key]
 REFUSING: Final = [slug for slug in serving.SLUGS if serving.tool(slug).refused]
+ADDRESSED: Final = [
+    slug for slug in serving.SLUGS if any("://" in str(value) for value in serving.tool(slug).settings.values())
+]
 MANY: Final = 1_000_000
 HOSTILE: Final = (
     b"",
@@ -226,6 +231,25 @@ class Same:
 
     async def exchange(self, request: Request) -> Exchange:
         return Exchange(request, self._answer, self._code, self._code)
+
+
+@pytest.mark.parametrize("slug", ADDRESSED)
+def test_everything_arrives_over_the_transport_of_delivery(slug: str) -> None:
+    stand_in = serving.tool(slug)
+    with serving.Served(stand_in) as served:
+        kind = base.configured(slug, served.settings(), Place("test", Path("unused"), lambda: NOW))
+
+        async def delivered() -> Sequence[Result]:
+            http = HttpClient(AllowedNetworks("127.0.0.0/8"))
+            try:
+                return await kind.send(prepared(kind, stand_in.events)[: kind.limits.events], http)
+            finally:
+                await http.close()
+
+        results = asyncio.run(delivered())
+        assert [] == served.failures
+    assert [("delivered", "")] * len(results) == [(result.outcome, result.detail) for result in results]
+    assert len(results) == len(stand_in.taken)
 
 
 def test_a_stand_in_answers_the_same_over_a_real_connection() -> None:

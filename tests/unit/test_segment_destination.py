@@ -147,6 +147,17 @@ def test_whatever_makes_an_event_too_large_is_seen(changes: dict[str, Any]) -> N
     assert [0] == list(chosen.refusals([Prepared(msgspec.structs.replace(SENT, **changes))]))
 
 
+def test_an_answer_too_long_to_be_read_makes_each_event_say_its_own() -> None:
+    chosen = kind()
+    assert isinstance(chosen, base.HttpKind)
+    batch = [Prepared(event) for event in large(2, 1)]
+    answer = Answer(200, {}, b'{"success": true, "rejected": [{"index": 0, "messag', is_cut=True)
+    for count, expected in ((2, ("failed", True)), (1, ("retry", False))):
+        (outgoing,) = chosen.requests(batch[:count])
+        found = chosen.results(outgoing, batch, answer)
+        assert [expected] * count == [(result.outcome, result.is_whole_request) for result in found]
+
+
 @pytest.mark.parametrize(("wanted", "expected"), [(0, 100), (7, 7), (2_500, 2_500), (9_999, 2_500)])
 def test_a_request_has_a_hundred_events_unless_the_settings_say_otherwise(wanted: int, expected: int) -> None:
     assert expected == kind(batch_events=wanted).limits.events

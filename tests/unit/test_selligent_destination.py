@@ -149,6 +149,14 @@ def test_an_answer_is_taken_apart_by_row(expected: list[str], answer: Answer) ->
     assert [False] == [result.is_whole_request for result in alone]
 
 
+def test_an_answer_too_long_to_be_read_makes_each_row_say_its_own() -> None:
+    answer = Answer(200, {}, b'{"result_code": "PartiallySucceeded", "invalid_records": [{"rec', is_cut=True)
+    many = results(answer, 3, NOW, is_segment=False, is_removal=False)
+    assert [True, True, True] == [result.is_whole_request for result in many]
+    (alone,) = results(answer, 1, NOW, is_segment=False, is_removal=False)
+    assert ("retry", "ANSWER_UNREADABLE") == (alone.outcome, alone.code)
+
+
 @pytest.mark.parametrize(
     ("expected", "headers"),
     [

@@ -39,6 +39,8 @@ def results(answer: Answer, rows: int, now: datetime, *, is_segment: bool, is_re
     """A result for each row, in their order. `is_segment`: list and segment are of the event, not of the settings."""
     is_ok = 200 <= answer.status < 300
     told = _told(answer) if is_ok or answer.status in _READ_STATUSES else None
+    if is_ok and answer.is_cut and rows > 1:  # more invalid records than can be read: each row will say its own
+        return [Result("failed", "MESSAGE_REJECTED", said(answer), is_whole_request=True)] * rows
     if told is None:
         return [unreadable(answer) if is_ok else _of_status(answer, rows, now, is_segment=is_segment)] * rows
     match told["result_code"]:

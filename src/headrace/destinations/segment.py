@@ -148,6 +148,8 @@ class SegmentKind(HttpKind):
             return [of_status(answer, self.place.now(), whole=count > 1)] * count
         if answer.body.strip().lower() in _YES:
             return [DELIVERED] * count
+        if answer.is_cut and count > 1:  # so many rejections that they cannot be read: each event will say its own
+            return [Result("failed", "MESSAGE_REJECTED", said(answer), is_whole_request=True)] * count
         rejected = _rejected(answer, [batch[place].event.message_id for place in outgoing.events])
         if rejected is None:
             return [unreadable(answer)] * count
