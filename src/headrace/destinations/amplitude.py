@@ -20,6 +20,7 @@ from headrace.destinations.base import (
     Answer,
     Batching,
     DestinationSettings,
+    Http,
     HttpKind,
     Mappings,
     Outgoing,
@@ -180,6 +181,16 @@ class AmplitudeKind(HttpKind):
             "options": {"min_id_length": self._own.min_id_length},
         }
         return Request("POST", self._url, {"content-type": "application/json"}, msgspec.json.encode(envelope))
+
+    async def send(self, batch: Sequence[Prepared], http: Http) -> Sequence[Result]:
+        """The events beside those that Amplitude named go once more together, as its guide to batching says, and not each alone."""
+        results = list(await super().send(batch, http))
+        rest = [place for place, result in enumerate(results) if result.is_whole_request]
+        if 0 < len(rest) < len(batch):
+            again = await super().send([batch[place] for place in rest], http)
+            for place, result in zip(rest, again, strict=True):
+                results[place] = result
+        return results
 
     def results(self, outgoing: Outgoing, batch: Sequence[Prepared], answer: Answer) -> Sequence[Result]:
         """Nothing of a request that Amplitude refuses is taken, also not the events that it does not name."""

@@ -195,7 +195,7 @@ def _person(fields: Mapping[str, Any]) -> Mapping[str, Any] | None:
     given = fields.get("identifiers")
     given = given if isinstance(given, dict) else {}
     for name in _IDENTIFIERS:
-        if given.get(name):
+        if given.get(name) not in (None, ""):
             return {name: str(given[name])}
     anonymous = str(fields.get("anonymous_id", ""))
     return {"email": anonymous} if _ADDRESS.fullmatch(anonymous) else None
@@ -216,7 +216,8 @@ def _event(event_type: str, fields: Mapping[str, Any], person: Mapping[str, Any]
 def _identify(fields: Mapping[str, Any], person: Mapping[str, Any] | None) -> Mapping[str, Any] | str:
     if person is None:
         return "identify needs a userId or an e-mail address; Customer.io keeps no attributes of unknown people"
-    attributes = dict(fields.get("attributes", {}))
+    given = fields.get("attributes", {})
+    attributes = dict(given) if isinstance(given, dict) else {}
     if "created_at" in attributes:  # a reserved attribute, in seconds
         attributes["created_at"] = epoch_seconds(attributes["created_at"])
     made = {"type": "person", "action": "identify", "identifiers": person, "attributes": attributes}
