@@ -6,6 +6,7 @@ What goes out over HTTP goes through the `Http` of destinations, which checks ad
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
@@ -115,6 +116,10 @@ class WebhookChannelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=
     def __post_init__(self) -> None:
         """Raises ValueError."""
         _web(self.url)
+        if self.secret and not _is_signing(self.secret):
+            raise ValueError(
+                "secret must be whsec_ and base64 of 24 to 64 random bytes; make one: echo whsec_$(openssl rand -base64 32)"
+            )
         try:
             WebhookKind(self.as_destination(), Place("alerts", Path()))
         except ConfigError as error:
@@ -183,6 +188,13 @@ def _sent(kind: HttpKind, notice: Notice, fields: Mapping[str, Any], outside: Ou
 
 def _place(outside: Outside) -> Place:
     return Place("alerts", Path(), outside.now)
+
+
+def _is_signing(secret: str) -> bool:
+    try:
+        return 24 <= len(base64.b64decode(secret.removeprefix("whsec_"), validate=True)) <= 64
+    except ValueError:
+        return False
 
 
 def _web(url: str) -> None:

@@ -111,7 +111,7 @@ class _Bounded:
     def readline(self, size: int) -> bytes:
         line: bytes = self._file.readline(min(size, self._left)) if self._left > 0 else b""
         self._left -= len(line)
-        return line
+        return line if self._left > 0 else b""
 
     def close(self) -> None:
         self._file.close()
@@ -207,7 +207,7 @@ def _failure(error: Exception) -> Result:
         outcome: Literal["retry", "failed"] = "failed" if all(code >= 500 for code in codes) else "retry"
         return Result(outcome, "MESSAGE_REJECTED", f"no address was taken: {_refused(error.recipients)}"[:_REASON])
     if isinstance(error, smtplib.SMTPResponseException):
-        said = error.smtp_error.decode("utf-8", "replace") if isinstance(error.smtp_error, bytes) else error.smtp_error
+        said = " ".join(_text(error.smtp_error).split())
         is_login = isinstance(error, smtplib.SMTPAuthenticationError)
         code = "INVALID_AUTHENTICATION" if is_login else "MESSAGE_REJECTED"
         outcome = "failed" if error.smtp_code >= 500 else "retry"
@@ -231,6 +231,9 @@ def _network_code(error: Exception) -> str:
 
 def _refused(recipients: Any) -> str:
     return "; ".join(
-        f"{address}: {code} {reason.decode('utf-8', 'replace') if isinstance(reason, bytes) else reason}"
-        for address, (code, reason) in recipients.items()
+        f"{address}: {code} {' '.join(_text(reason).split())}" for address, (code, reason) in recipients.items()
     )
+
+
+def _text(said: bytes | str) -> str:
+    return said.decode("utf-8", "replace") if isinstance(said, bytes) else said
