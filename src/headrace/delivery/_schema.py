@@ -41,13 +41,46 @@ CREATE TABLE events (
 );
 CREATE INDEX events_due ON events (due_at) WHERE outcome = 'retrying';
 CREATE INDEX events_of_user ON events (user_key, id) WHERE outcome = 'retrying' AND user_key IS NOT NULL;
-CREATE INDEX events_by_message_id ON events (message_id);
+-- Walked through for a messageId: random ids in order would cost every new row a page of its own.
+CREATE INDEX events_message_ids ON events (id, message_id);
 CREATE INDEX events_failed ON events (code, received_at) WHERE outcome = 'failed';
 
 CREATE TABLE minutes (
   minute INTEGER, source TEXT, outcome TEXT, code TEXT, events INTEGER NOT NULL, PRIMARY KEY (minute, source, outcome, code)
 ) WITHOUT ROWID;
 CREATE TABLE latencies (minute INTEGER, bucket INTEGER, events INTEGER NOT NULL, PRIMARY KEY (minute, bucket)) WITHOUT ROWID;
+
+-- The same by the hour, for long periods: triggers keep them in step, whoever changes the minutes.
+CREATE TABLE hours (
+  hour INTEGER, source TEXT, outcome TEXT, code TEXT, events INTEGER NOT NULL, PRIMARY KEY (hour, source, outcome, code)
+) WITHOUT ROWID;
+CREATE TABLE latency_hours (hour INTEGER, bucket INTEGER, events INTEGER NOT NULL, PRIMARY KEY (hour, bucket)) WITHOUT ROWID;
+CREATE TRIGGER minutes_added AFTER INSERT ON minutes BEGIN
+  INSERT INTO hours VALUES (new.minute / 60, new.source, new.outcome, new.code, new.events)
+  ON CONFLICT DO UPDATE SET events = events + excluded.events;
+END;
+CREATE TRIGGER minutes_changed AFTER UPDATE ON minutes BEGIN
+  INSERT INTO hours VALUES (new.minute / 60, new.source, new.outcome, new.code, new.events - old.events)
+  ON CONFLICT DO UPDATE SET events = events + excluded.events;
+END;
+CREATE TRIGGER minutes_removed AFTER DELETE ON minutes BEGIN
+  INSERT INTO hours VALUES (old.minute / 60, old.source, old.outcome, old.code, -old.events)
+  ON CONFLICT DO UPDATE SET events = events + excluded.events;
+  DELETE FROM hours WHERE hour = old.minute / 60 AND source = old.source AND outcome = old.outcome AND code = old.code AND events = 0;
+END;
+CREATE TRIGGER latencies_added AFTER INSERT ON latencies BEGIN
+  INSERT INTO latency_hours VALUES (new.minute / 60, new.bucket, new.events)
+  ON CONFLICT DO UPDATE SET events = events + excluded.events;
+END;
+CREATE TRIGGER latencies_changed AFTER UPDATE ON latencies BEGIN
+  INSERT INTO latency_hours VALUES (new.minute / 60, new.bucket, new.events - old.events)
+  ON CONFLICT DO UPDATE SET events = events + excluded.events;
+END;
+CREATE TRIGGER latencies_removed AFTER DELETE ON latencies BEGIN
+  INSERT INTO latency_hours VALUES (old.minute / 60, old.bucket, -old.events)
+  ON CONFLICT DO UPDATE SET events = events + excluded.events;
+  DELETE FROM latency_hours WHERE hour = old.minute / 60 AND bucket = old.bucket AND events = 0;
+END;
 
 -- Accepted before this destination was there, in minutes that it has a part of.
 CREATE TABLE before (minute INTEGER, source TEXT, events INTEGER NOT NULL, PRIMARY KEY (minute, source)) WITHOUT ROWID;

@@ -29,6 +29,8 @@ SAMPLES: Final = 10
 SAMPLE_BYTES: Final = 65_536
 REQUEUE: Final = 1_000
 _MINUTE: Final = 60_000
+_encode: Final = msgspec.json.Encoder().encode
+_decode_history: Final = msgspec.json.Decoder(list[list[Any]]).decode
 
 
 class Passed(NamedTuple):
@@ -208,6 +210,11 @@ class Store:
         rows = self.read(_DUE, (NEVER, now, released_before, limit))
         return [_story(row) for row in rows]
 
+    def followers(self, story: Story, limit: int) -> list[Story]:
+        """The events of the same user that wait behind this one, in their order."""
+        rows = self.read(_FOLLOWERS, (story.user_key, story.row, limit))
+        return [_story(row) for row in rows]
+
     def next_due(self) -> int | None:
         """When the next retry is due; None when none waits."""
         found = self.read("SELECT min(due_at) FROM events WHERE outcome = 'retrying'")[0][0]
@@ -320,6 +327,8 @@ def opened(file: Path, *, read_only: bool = False) -> sqlite3.Connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("PRAGMA secure_delete = FAST")
+            connection.execute("PRAGMA wal_autocheckpoint = 4000")
+            connection.execute("PRAGMA cache_size = -8000")
     except sqlite3.Error as error:
         raise RetryableError(f"delivery: cannot open {file}: {error}; check its rights") from error
     return connection
@@ -331,8 +340,13 @@ def milliseconds(event: Event) -> int:
 
 
 def _statements(script: str) -> list[str]:
-    plain = "\n".join(line for line in script.splitlines() if not line.lstrip().startswith("--"))
-    return [statement for statement in plain.split(";") if statement.strip()]
+    found, statement = [], ""
+    for line in script.splitlines():
+        statement = f"{statement}{line}\n"
+        if sqlite3.complete_statement(statement):
+            found.append(statement)
+            statement = ""
+    return found
 
 
 def _add_run(cursor: sqlite3.Cursor, run: Passed) -> None:
@@ -366,14 +380,14 @@ def _row(story: Story) -> tuple[Any, ...]:
     of = story.event
     return (
         story.partition, story.offset, of.source, of.type, of.event or of.name, of.message_id, story.user_key, milliseconds(of),
-        story.outcome, story.code, story.detail, story.attempts, story.first_at, story.last_at, story.due_at, json.dumps(story.history),
+        story.outcome, story.code, story.detail, story.attempts, story.first_at, story.last_at, story.due_at, _encode(story.history).decode(),
         _line(story),
     )  # fmt: skip
 
 
 def _changes(story: Story) -> tuple[Any, ...]:
     return (
-        story.outcome, story.code, story.detail, story.attempts, story.first_at, story.last_at, story.due_at, json.dumps(story.history),
+        story.outcome, story.code, story.detail, story.attempts, story.first_at, story.last_at, story.due_at, _encode(story.history).decode(),
         _line(story), story.row,
     )  # fmt: skip
 
@@ -402,7 +416,7 @@ def _story(row: Sequence[Any]) -> Story:
     event = events.decode_lines(line)[0]
     assert isinstance(event, Event)  # noqa: S101 - only events are written there
     return Story(
-        partition, offset, event, outcome, code, detail, attempts, first_at, last_at, due_at, json.loads(history), user_key, identity,
+        partition, offset, event, outcome, code, detail, attempts, first_at, last_at, due_at, _decode_history(history), user_key, identity,
         (outcome, code),
     )  # fmt: skip
 
@@ -427,8 +441,9 @@ _RELEASE_NEXT: Final = (
     "UPDATE events SET due_at = ?1 WHERE id = (SELECT id FROM events WHERE outcome = 'retrying' AND user_key = ?2 ORDER BY id LIMIT 1) "
     "AND due_at = ?3"
 )
+_STORY: Final = "SELECT id, partition, offset, user_key, outcome, code, detail, attempts, first_at, last_at, due_at, history, line FROM events "
+_FOLLOWERS: Final = f"{_STORY} WHERE outcome = 'retrying' AND user_key = ? AND id > ? ORDER BY id LIMIT ?"
 _DUE: Final = (
-    "SELECT id, partition, offset, user_key, outcome, code, detail, attempts, first_at, last_at, due_at, history, line FROM events "
-    "WHERE outcome = 'retrying' AND due_at < ? AND (due_at <= ? OR last_at < ?) ORDER BY due_at LIMIT ?"
+    f"{_STORY} WHERE outcome = 'retrying' AND due_at < ? AND (due_at <= ? OR last_at < ?) ORDER BY due_at LIMIT ?"
 )
 _CLEAR_EVENTS: Final = "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE {} LIMIT ?)"

@@ -1,0 +1,100 @@
+"""What a destination's books cost: the figures of 14 days, and a million events that wait for their retry.
+
+python bench/event_delivery.py [FOLDER]
+"""
+
+from __future__ import annotations
+
+import gc
+import resource
+import statistics
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+import figures
+from headrace.delivery.store import Commit, Store, Story
+from headrace.event import Event
+from made_events import made
+
+RETRIES: Final = 1_000_000
+A_COMMIT: Final = 1_000
+LIMIT_US: Final = 10.0
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(dir=sys.argv[1] if len(sys.argv) > 1 else None) as folder:
+        found = list(retries(Path(folder)))
+    print(figures.table(found))
+
+
+def retries(folder: Path) -> Iterator[figures.Figure]:
+    store = Store(folder / "retries.db")
+    began_kb = _peak_kb()
+    gc.collect()
+    now = int(time.time() * 1_000)
+    seconds = 0.0
+    for first in range(0, RETRIES, A_COMMIT):
+        events = [made(message_id=str(uuid.uuid4()), event="Email Opened") for _ in range(A_COMMIT)]
+        commit = Commit({0: first + A_COMMIT}, stories=[_story(e, first + n, now) for n, e in enumerate(events)])
+        seconds += _cpu(lambda commit=commit: store.commit(commit))
+    yield figures.Figure("an event that begins to wait", "us", seconds / RETRIES * 1e6, LIMIT_US)
+    due_seconds = change_seconds = 0.0
+    tried = 0
+    while tried < RETRIES // 5:
+        found: list[Story] = []
+        due_seconds += _cpu(lambda: found.extend(store.due(now + 3_600_000, 0, A_COMMIT)))  # noqa: B023 - called at once
+        for story in found:
+            story.attempts, story.last_at = 2, now + 60_000
+            story.due_at = now + 7_200_000 + tried
+            story.history = [*story.history, [now, 0.1, "503"]]
+        change_seconds += _cpu(lambda: store.commit(Commit(stories=found)))  # noqa: B023 - called at once
+        tried += len(found)
+    yield figures.Figure("one that is looked up when it is due", "us", due_seconds / tried * 1e6, LIMIT_US)
+    yield figures.Figure("one that goes on waiting", "us", change_seconds / tried * 1e6, LIMIT_US)
+    yield figures.Figure("memory, a million waiting", "MB more", (_peak_kb() - began_kb) / 1_024, 100)
+    counted = sorted(_seconds(store.retrying) for _ in range(5))
+    yield figures.Figure("how many wait (asked when delivery begins)", "ms", counted[2] * 1e3)
+    store.close()
+
+
+def _story(event: Event, offset: int, now: int) -> Story:
+    return Story(
+        0,
+        offset,
+        event,
+        "retrying",
+        "503",
+        "503 Service Unavailable",
+        1,
+        now,
+        now,
+        now + offset % 300_000,
+        [[now, 0.1, "503"]],
+    )
+
+
+def _cpu(call: Callable[[], object]) -> float:
+    began = time.process_time()
+    call()
+    return time.process_time() - began
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def _peak_kb() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+if __name__ == "__main__":
+    main()
