@@ -10,9 +10,11 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -502,6 +504,38 @@ class TestWhatItPrints:
         assert 101 == len(caplog.messages)
         assert "destination mine: the function prints more than 100 lines; they are left out" == caplog.messages[-1]
         assert 2_100 > max(map(len, caplog.messages)) > 2_000
+
+
+class Shop(BaseHTTPRequestHandler):
+    """Answers with the status that the event's name is."""
+
+    def do_POST(self) -> None:
+        sent = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        is_ours = self.path == "/events" and self.headers["authorization"] == "key" and sent["id"] == "m-1"
+        self.send_response(int(sent["name"]) if is_ours else 500)
+        self.send_header("content-length", "8")
+        self.end_headers()
+        self.wfile.write(b"not sold")
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing on stderr."""
+
+
+def test_the_function_in_the_documentation_does_what_is_said_there(tmp_path: Path) -> None:
+    page = (FUNCTIONS.parents[2] / "docs/destinations/python.md").read_text()
+    code = textwrap.dedent(page.split("```python\n", 1)[1].split("```", 1)[0])
+    with ThreadingHTTPServer(("127.0.0.1", 0), Shop) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        file = written(tmp_path, code.replace("https://shop.example.com", f"http://127.0.0.1:{server.server_port}"))
+        events = [
+            Prepared(event_of({"type": "track", "event": name, "messageId": "m-1"})) for name in ("200", "422", "503")
+        ]
+        other = Prepared(event_of({"type": "identify", "messageId": "m-1"}))
+        results = sent(kind_of(file, environment={"SHOP_KEY": "key"}), *events, other)
+        server.shutdown()
+    refused, closed = ("failed", "MESSAGE_REJECTED", "not sold"), ("retry", "FUNCTION_FAILED", "the shop answered 503")
+    assert [("delivered", "", ""), refused, closed, ("delivered", "", "")] == list(map(shown, results))
+    assert 30 == results[2].retry_after_seconds
 
 
 def test_it_works_in_pythons_own_loop_and_in_another_thread(tmp_path: Path) -> None:

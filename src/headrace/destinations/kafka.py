@@ -89,7 +89,7 @@ class KafkaKind(DestinationKind):
     setup = (
         "Install the driver: pip install 'headrace[kafka]'.",
         "Make the topic, unless the brokers make topics by themselves.",
-        "Let headrace's user write to it and, for idempotence before Kafka 3.0, give it IdempotentWrite on the cluster.",
+        "Let headrace's user write to it and, on brokers before 2.8, give it IdempotentWrite on the cluster.",
     )
     drops_repeats = (
         "The consumer, by the header messageId; the producer's idempotence drops what the driver itself repeats."
