@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,7 +60,7 @@ def used(work: Callable[[HttpClient], Awaitable[Any]], allowed: AllowedNetworks 
     """What `work` makes of a client, which is closed then."""
 
     async def run() -> Any:
-        client = HttpClient(allowed, **({"request_seconds": SOON, "connect_seconds": SOON} | parameters))
+        client = HttpClient(allowed, **parameters)
         try:
             return await work(client)
         finally:
@@ -82,16 +83,27 @@ def answering(*addresses: str) -> Resolve:
     return resolve
 
 
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 async def in_turn(client: HttpClient, *urls: str) -> Sequence[Exchange]:
     return [await client.exchange(post(url)) for url in urls]
 
 
 @pytest.mark.parametrize(("behaviour", "code"), FAULTS.values(), ids=FAULTS)
 def test_a_fault_has_its_code_and_the_client_works_right_after_it(behaviour: fault.Behaviour, code: str) -> None:
+    async def good_bad_good(client: HttpClient) -> Sequence[Exchange]:
+        before = await client.exchange(post(server.url + "/good"))
+        limit = client._request_seconds
+        client._request_seconds = SOON if code == "ETIMEDOUT" else limit
+        bad = await client.exchange(post(server.url + "/bad"))
+        client._request_seconds = limit
+        return before, bad, await client.exchange(post(server.url + "/good"))
+
     with FaultServer() as server:
         server.behave("/bad", behaviour)
-        good = server.url + "/good"
-        before, bad, after = used(lambda client: in_turn(client, good, server.url + "/bad", good))
+        before, bad, after = used(good_bad_good)
     assert (None, code) == (bad.answer, bad.code)
     assert code in CODES
     assert f"127.0.0.1:{server.port}" in bad.error
@@ -118,7 +130,7 @@ def test_an_answer_is_cut_at_its_limit_and_its_connection_not_used_again() -> No
         server.behave("/chunks", fault.endless(chunk_bytes=1))
         server.behave("/most", fault.answers(200, b"m" * ANSWER_BYTES))
         urls = [server.url + path for path in ("/endless", "/chunks", "/most", "/good")]
-        endless, chunks, most, good = used(lambda client: in_turn(client, *urls), request_seconds=5.0)
+        endless, chunks, most, good = used(lambda client: in_turn(client, *urls))
         connections = [request.connection for request in server.requests]
     assert (200, b"x" * ANSWER_BYTES, True) == (endless.answer.status, endless.answer.body, endless.answer.is_cut)
     assert chunks.answer.is_cut
@@ -134,7 +146,7 @@ def test_what_is_compressed_all_the_same_is_read_and_a_bomb_is_cut() -> None:
         server.behave("/bomb", fault.compressed(bytes(5_000_000)))
         server.behave("/false", fault.answers(200, b"not gzip", {"content-encoding": "gzip"}))
         urls = [server.url + path for path in ("/plain", "/bomb", "/false")]
-        plain, bomb, false = used(lambda client: in_turn(client, *urls), request_seconds=5.0)
+        plain, bomb, false = used(lambda client: in_turn(client, *urls))
         assert ["identity"] * 3 == [request.headers["accept-encoding"] for request in server.requests]
     assert (b'{"said":"no"}', False) == (plain.answer.body, plain.answer.is_cut)
     assert (bytes(ANSWER_BYTES), True) == (bomb.answer.body, bomb.answer.is_cut)
@@ -150,8 +162,6 @@ def test_tls_that_cannot_be_trusted_is_refused(tls: fault.Tls, text: str) -> Non
         exchange = exchanged(
             post(server.url),
             ca_file=server.ca_file if tls != "plain-text" else None,
-            connect_seconds=5.0,
-            request_seconds=5.0,
         )
         assert [] == server.requests
     assert (None, "ETLS") == (exchange.answer, exchange.code)
@@ -160,11 +170,10 @@ def test_tls_that_cannot_be_trusted_is_refused(tls: fault.Tls, text: str) -> Non
 
 def test_tls_of_a_trusted_authority_works_and_of_an_unknown_one_does_not() -> None:
     with FaultServer(tls="right") as server:
-        seconds: dict[str, Any] = {"connect_seconds": 5.0, "request_seconds": 5.0}
-        trusted = used(lambda client: in_turn(client, server.url, server.url), ca_file=server.ca_file, **seconds)
-        unknown = exchanged(post(server.url), **seconds)
+        trusted = used(lambda client: in_turn(client, server.url, server.url), ca_file=server.ca_file)
+        unknown = exchanged(post(server.url))
         server.behave("*", fault.hangs())
-        hanging = exchanged(post(server.url), ca_file=server.ca_file, connect_seconds=5.0)
+        hanging = exchanged(post(server.url), ca_file=server.ca_file, request_seconds=SOON)
         assert [1, 1] == [request.connection for request in server.requests[:2]]
     assert [200, 200] == [exchange.answer.status for exchange in trusted]
     assert ("ETLS", "ETIMEDOUT") == (unknown.code, hanging.code)
@@ -193,29 +202,60 @@ def test_the_next_address_is_tried_where_the_first_one_refuses() -> None:
     assert exchange.answer is not None
 
 
+def test_an_address_that_says_nothing_takes_only_its_part_of_the_time() -> None:
+    with FaultServer() as server, socket.socket() as silent, socket.socket() as first, socket.socket() as second:
+        silent.bind(("127.0.0.3", server.port))
+        silent.listen(0)
+        for filling in (first, second):  # with nobody accepting, the next connection gets no answer
+            filling.setblocking(False)
+            filling.connect_ex(("127.0.0.3", server.port))
+        url = f"http://tool.test:{server.port}/x"
+        seconds: dict[str, Any] = {"connect_seconds": 0.2, "request_seconds": 5.0}
+        alone = exchanged(post(url), resolve=answering("127.0.0.3"), **seconds)
+        followed = exchanged(post(url), resolve=answering("127.0.0.3", "127.0.0.1"), **seconds)
+    assert "ETIMEDOUT" == alone.code  # the control
+    assert "within 0.2 s" in alone.error
+    assert followed.answer is not None
+
+
+def test_a_handshake_that_never_ends_leaves_no_connection_open() -> None:
+    async def many(client: HttpClient) -> tuple[set[str], int]:
+        before = open_files()
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}/"
+        exchanges = await asyncio.gather(*(client.exchange(post(url)) for _ in range(20)))
+        await asyncio.sleep(0.01)
+        return {exchange.code for exchange in exchanges}, open_files() - before
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert ({"ETIMEDOUT"}, 0) == used(many, connections=20, connect_seconds=SOON)
+
+
 def test_a_name_server_that_hangs_ends_in_time_and_holds_up_no_other_client() -> None:
     released = threading.Event()
 
     def hanging(host: str, port: int) -> Sequence[str]:
-        released.wait(20)
+        if host.startswith("slow"):
+            released.wait(20)
         return ["127.0.0.1"]
 
     async def both(client: HttpClient) -> Sequence[Exchange]:
-        other = HttpClient(LOOPBACK, resolve=answering("127.0.0.1"))
-        waiting = [asyncio.create_task(client.exchange(post(f"http://slow{number}.test/"))) for number in range(20)]
+        slow = [asyncio.create_task(client.exchange(post(f"http://slow{number}.test/"))) for number in range(8)]
         await asyncio.sleep(0)
-        found = await other.exchange(post(f"http://quick.test:{server.port}/x"))
-        assert not any(task.done() for task in waiting)
-        await other.close()
-        return [found, *await asyncio.gather(*waiting)]
+        quick = post(f"http://quick.test:{server.port}/x")
+        try:
+            return [await client.exchange(quick), await other.exchange(quick), *await asyncio.gather(*slow)]
+        finally:
+            await other.close()
 
-    try:
-        with FaultServer() as server:
-            found, *slow = used(both, resolve=hanging, connections=20)
-    finally:
-        released.set()
-    assert 200 == found.answer.status
+    with FaultServer() as server:
+        other = HttpClient(LOOPBACK, resolve=hanging)
+        try:
+            behind, beside, *slow = used(both, resolve=hanging, connections=20, connect_seconds=SOON)
+        finally:
+            released.set()
+    assert 200 == beside.answer.status
     assert {"ETIMEDOUT"} == {exchange.code for exchange in slow}
+    assert "ETIMEDOUT" == behind.code  # the control: with threads in common it would have been held up
 
 
 SPELLINGS = (
@@ -433,11 +473,11 @@ def test_requests_beyond_the_connections_wait_and_their_time_does_not_run() -> N
         server.behave("*", fault.waits(0.06))
 
         async def many(client: HttpClient) -> Sequence[Exchange]:
-            return await asyncio.gather(*(client.exchange(post(server.url)) for _ in range(14)))
+            return await asyncio.gather(*(client.exchange(post(server.url)) for _ in range(24)))
 
-        exchanges = used(many, connections=2)  # 0.42 s in all, with a limit of 0.25
+        exchanges = used(many, connections=2, request_seconds=0.6)  # 0.72 s in all
         assert 2 == server.connections
-    assert [200] * 14 == [exchange.answer.status for exchange in exchanges]
+    assert [200] * 24 == [exchange.answer.status for exchange in exchanges]
 
 
 def test_a_cancelled_exchange_leaves_the_client_whole() -> None:

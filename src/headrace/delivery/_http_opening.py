@@ -151,22 +151,28 @@ async def _connected(target: Target, address: Address, context: ssl.SSLContext |
         connecting.setblocking(False)
         connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         await loop.sock_connect(connecting, (str(address), target.port))
-        _, stream = await loop.create_connection(
-            Stream, sock=connecting, ssl=context, server_hostname=target.host.rstrip(".") if context else None
-        )
     except BaseException:
         connecting.close()
         raise
+    transport, stream = await loop.create_connection(Stream, sock=connecting)  # which closes it from here on
+    if context is not None:
+        try:
+            await stream.secure(context, target.host.rstrip("."))
+        except BaseException:
+            transport.abort()  # the loop's own way out leaves a connection open whose handshake had not begun
+            raise
     return stream
 
 
 @lru_cache(maxsize=8)
 def tls_context(ca_file: Path | None) -> ssl.SSLContext:
-    """Trusts the authorities of the system (or of SSL_CERT_FILE), certifi's, and those in `ca_file`; always verifies."""
-    import certifi  # noqa: PLC0415 -- where TLS is spoken
-
+    """Trusts the system's authorities (or those of SSL_CERT_FILE), certifi's where the system has none, and those in `ca_file`. It
+    always verifies."""
     context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())
+    if not context.cert_store_stats()["x509_ca"]:
+        import certifi  # noqa: PLC0415 -- where the system has none
+
+        context.load_verify_locations(certifi.where())
     if ca_file is not None:
         context.load_verify_locations(ca_file)
     context.set_alpn_protocols(["http/1.1"])

@@ -56,6 +56,18 @@ class Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         if self._transport is not None:
             self._transport.abort()
 
+    async def secure(self, context: ssl.SSLContext, name: str) -> None:
+        """TLS from here on. Raises OSError; then the connection must be closed."""
+        if self._received:
+            raise ssl.SSLError(ssl.SSL_ERROR_SSL, "the server spoke before TLS began")
+        if self._transport is None or self._is_at_end:
+            raise self._lost or ConnectionResetError
+        loop = asyncio.get_running_loop()
+        secured = await loop.start_tls(self._transport, self, context, server_hostname=name)
+        if secured is None:  # uvloop, where it was closed meanwhile
+            raise ConnectionResetError
+        self._transport = secured
+
     # asyncio calls these
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
