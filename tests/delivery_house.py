@@ -46,8 +46,12 @@ class Tool:
     @property
     def ids(self) -> list[str]:
         """The messageIds that were sent, in their order; of batches too."""
-        bodies = [json.loads(request.body) for request in self.requests]
-        return [each["messageId"] for body in bodies for each in (body if isinstance(body, list) else [body])]
+        return [each for request in self.requests for each in ids_of(request)]
+
+
+def ids_of(request: Request) -> list[str]:
+    body = json.loads(request.body)
+    return [each["messageId"] for each in (body if isinstance(body, list) else [body])]
 
 
 class House:
@@ -58,6 +62,7 @@ class House:
         self._log = SqliteLog(folder / "log", LogConfig())
         self._writer = self._log.writer(0)
         self._events = 0
+        self.on_gone: Callable[[str], Awaitable[None]] | None = None
 
     def accept(self, sent: Iterable[Mapping[str, Any]], source: str = "selligent") -> list[Event]:
         """Append them; each without a messageId gets m-0, m-1, ... and the time now."""
@@ -100,7 +105,18 @@ class House:
         store = Store(self.file)
         given = {**(WEBHOOK if kind == "webhook" else {}), **(settings or {})}
         configured = base.configured(kind, given, Place("tool", self.folder / "own"))
-        delivering = Delivering(configured, checked(configured), list(sources), added_at, store, feed, tool, open_readers=self.readers)
+        delivering = Delivering(
+            configured,
+            checked(configured),
+            list(sources),
+            added_at,
+            store,
+            feed,
+            tool,
+            open_readers=self.readers,
+            on_gone=self.on_gone,
+            chance=lambda: 0.02,
+        )
         running = asyncio.create_task(delivering.run())
         await asyncio.sleep(0.05)
         following = asyncio.create_task(feed.follow())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from delivery_house import House, Tool
+from delivery_house import House, Tool, ids_of
 from headrace.destinations.base import Answer, Request
 
 
@@ -107,3 +108,120 @@ def test_only_connected_sources_and_filtered_events(house: House) -> None:
     assert ["delivered", "filtered", "delivered", "filtered"] == [run[2] for run in house.runs()]
     assert house.runs()[0][0] == 0
     assert house.runs()[-1][1] == 5
+
+
+@pytest.mark.parametrize("settings", [{}, {"batch_events": 50}, {"ordered": True, "concurrency": 3}], ids=str)
+def test_retries_are_counted_and_sent_once_each(house: House, settings: dict[str, object]) -> None:
+    seen: Counter[str] = Counter()
+
+    def answer(request: Request) -> Answer:
+        """Every third request does not come through, whatever is in it."""
+        seen["requests"] += 1
+        return Answer(500 if seen["requests"] % 3 == 0 else 200)
+
+    tool, taken = Tool(answer), Counter[str]()
+
+    def keeping(request: Request) -> Answer:
+        answered = answer(request)
+        if answered.status == 200:
+            taken.update(ids_of(request))
+        return answered
+
+    tool.answer = keeping
+    house.deliver(
+        tool,
+        lambda: len(taken) == 150,
+        settings=settings,
+        meanwhile=lambda: house.accept([{"userId": f"u{n % 20}"} for n in range(150)]),
+    )
+    house.deliver(tool, 0.3, settings=settings)
+    assert Counter(f"m-{n}" for n in range(150)) == taken
+    assert {"delivered": 150} == house.counts()
+
+
+def test_each_users_events_arrive_in_their_order(house: House) -> None:
+    arrived: dict[str, list[int]] = {}
+    requests = Counter[str]()
+
+    def answer(request: Request) -> Answer:
+        requests["all"] += 1
+        if requests["all"] % 4 == 0:
+            return Answer(503)
+        event = json.loads(request.body)
+        arrived.setdefault(event["userId"], []).append(event["properties"]["n"])
+        return Answer(200)
+
+    events = [{"userId": f"u{n % 5}", "properties": {"n": n}} for n in range(60)]
+    tool = Tool(answer)
+    house.deliver(
+        tool,
+        lambda: sum(map(len, arrived.values())) == 60,
+        settings={"ordered": True, "concurrency": 4},
+        meanwhile=lambda: house.accept(events),
+    )
+    assert {f"u{k}": list(range(k, 60, 5)) for k in range(5)} == arrived
+    assert {"delivered": 60} == house.counts()
+
+
+def test_without_the_setting_a_retry_falls_behind(house: House) -> None:
+    """The control of the test above."""
+    arrived: list[int] = []
+    requests = Counter[str]()
+
+    def answer(request: Request) -> Answer:
+        requests["all"] += 1
+        if requests["all"] == 1:
+            return Answer(503)
+        arrived.append(json.loads(request.body)["properties"]["n"])
+        return Answer(200)
+
+    events = [{"userId": "u", "properties": {"n": n}} for n in range(10)]
+    house.deliver(Tool(answer), lambda: len(arrived) == 10, meanwhile=lambda: house.accept(events))
+    assert sorted(arrived) != arrived
+
+
+def test_a_wrong_key_costs_nothing_once_it_is_mended(house: House) -> None:
+    house.deliver(Tool(lambda _: Answer(401)), 1.0, settings={"concurrency": 1}, meanwhile=lambda: house.tracks(50))
+    counts = house.counts()
+    assert {"failed INVALID_AUTHENTICATION"} == set(counts)
+    assert counts["failed INVALID_AUTHENTICATION"] < 10
+    tool = Tool()
+    house.deliver(tool, lambda: len(tool.ids) == 50)
+    assert {"delivered": 50} == house.counts()
+
+
+def test_410_disables_and_loses_nothing(house: House) -> None:
+    reasons: list[str] = []
+
+    async def gone(reason: str) -> None:
+        reasons.append(reason)
+
+    house.on_gone = gone
+    house.deliver(
+        Tool(lambda _: Answer(410)),
+        lambda: bool(reasons),
+        settings={"concurrency": 1},
+        meanwhile=lambda: house.tracks(20),
+    )
+    assert len(reasons) == 1
+    tool = Tool()
+    house.deliver(tool, lambda: len(set(tool.ids)) == 20)
+    assert {"delivered": 20} == house.counts()
+
+
+def test_the_horizon_ends_in_a_dead_letter(house: House) -> None:
+    poison = Tool(lambda request: Answer(500) if b'"m-1"' in request.body else Answer(200))
+    house.deliver(
+        poison,
+        lambda: house.counts().get("failed SERVER_ERROR") == 1,
+        settings={"horizon_hours": 0.0001},
+        meanwhile=lambda: house.tracks(3),
+    )
+    assert {"delivered": 2, "failed SERVER_ERROR": 1} == house.counts()
+
+
+def test_killed_at_any_moment_the_books_and_the_tool_agree(house: House) -> None:
+    tool = Tool()
+    house.deliver(tool, lambda: len(tool.ids) >= 500, meanwhile=lambda: house.tracks(2_000), is_killed=True)
+    house.deliver(tool, lambda: len(set(tool.ids)) == 2_000)
+    assert {"delivered": 2_000} == house.counts()

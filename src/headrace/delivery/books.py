@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
@@ -81,20 +81,22 @@ class Books:
         if partition is not None:
             self._commit.passed.append(Passed(partition, gap.first, gap.next, "failed", "LOST", now_ms, now_ms))
 
-    async def store(self, store: Store, state: Mapping[str, Any]) -> None:
-        """Raises RetryableError; nothing is lost by that, the next call stores it."""
+    async def store(self, store: Store, state: Mapping[str, Any]) -> Sequence[Story]:
+        """The stories that are stored now. Raises RetryableError; nothing is lost by that, the next call stores it."""
         if self._pending is None:
             self._pending = self._collected(state)
-        if not self._pending.is_empty():
-            await self.in_thread(store.commit, self._pending)
-            self._positions.update(self._pending.positions)
-            self._state = self._pending.state or self._state
-            for story in self._pending.stories:
+        commit = self._pending
+        if not commit.is_empty():
+            await self.in_thread(store.commit, commit)
+            self._positions.update(commit.positions)
+            self._state = commit.state or self._state
+            for story in commit.stories:
                 if story.row is None and story.user_key is not None:
                     self.waiting_users[story.user_key] -= 1
                     if not self.waiting_users[story.user_key]:
                         del self.waiting_users[story.user_key]
         self._pending = None
+        return commit.stories
 
     def _collected(self, state: Mapping[str, Any]) -> Commit:
         commit, self._commit = self._commit, Commit()

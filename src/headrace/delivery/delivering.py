@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
@@ -15,10 +16,10 @@ from headrace.delivery import retry, samples
 from headrace.delivery._schema import NEVER
 from headrace.delivery.books import Books
 from headrace.delivery.feed import Feed
-from headrace.delivery.lanes import Item, Lane, lane_of
+from headrace.delivery.lanes import Chain, Item, Lane, lane_of
 from headrace.delivery.preparing import Preparation, Stopped, user_key
 from headrace.delivery.replaying import Replaying
-from headrace.delivery.retry import Breaker
+from headrace.delivery.retry import Breaker, Chance
 from headrace.delivery.store import Store, Story, milliseconds, minute_of
 from headrace.delivery.window import Window
 from headrace.destinations.base import CONFIGURATION_CODES, DestinationKind, Http, Prepared, Result
@@ -34,6 +35,7 @@ AHEAD_BYTES: Final = 16_000_000
 """So much is read ahead of what is being sent, at the most: a destination that hangs takes no more memory than this."""
 DUE_EVENTS: Final = 1_000
 DUE_SECONDS: Final = 0.25
+FOLLOWERS: Final = 100
 COMMIT_SECONDS: Final = 0.1
 LONG_OUTAGE_SECONDS: Final = 5.0
 OPEN_AGAIN_SECONDS: Final = 5.0
@@ -58,9 +60,10 @@ class Delivering:
         on_gone: Callable[[str], Awaitable[None]] | None = None,
         open_readers: Callable[[], Sequence[LogReader]] | None = None,
         now: Callable[[], float] = time.time,
+        chance: Chance = random.random,
     ) -> None:
         """`mask` takes secrets out of a text. `on_gone` is told why when the tool says that its address is gone for good.
-        `open_readers` opens readers for a replay, which closes them. `now` is in seconds since 1970."""
+        `open_readers` opens readers for a replay, which closes them. `now` is in seconds since 1970; `chance` decides how long a retry waits."""
         self.slug = kind.place.slug
         self._kind = kind
         self._preparation = preparation
@@ -73,11 +76,12 @@ class Delivering:
         self._on_gone = on_gone
         self._open_readers = open_readers
         self._now = now
+        self._chance = chance
         self._settings = kind.settings
         self._horizon_ms = int(kind.settings.horizon_hours * 3_600_000)
         lanes = kind.settings.concurrency if kind.settings.ordered else 1
         self._lanes = [Lane(kind.limits, is_ordered=kind.settings.ordered) for _ in range(lanes)]
-        self.breaker = Breaker()
+        self.breaker = Breaker(chance)
         self._breaker_news = asyncio.Condition()
         self._opened_at = 0.0
         self._released_before = 0
@@ -88,7 +92,7 @@ class Delivering:
         self._books = Books(self._windows)
         self._samples = samples.Choice()
         self._trying: set[int] = set()
-        """Rows of stories that are on their way."""
+        """Rows of stories that are on their way, or whose end is not stored yet."""
         self._next_request = 0.0
         self._feeding: list[asyncio.Task[None]] = []
         self._sending: list[asyncio.Task[None]] = []
@@ -243,21 +247,24 @@ class Delivering:
         if self._released_before and not stories:
             self._released_before = 0
         for story in stories:
-            prepared = self._preparation.prepare(story.event)
-            item = Item(
-                story.partition,
-                story.offset,
-                story.event,
-                Prepared(story.event) if isinstance(prepared, Stopped) else prepared,
-                story=story,
-                key=story.user_key,
-            )
-            if isinstance(prepared, Stopped):
-                self._books.tell(self._ended(story, prepared.outcome, prepared.code, prepared.detail, 0.0))
-                continue
-            if story.row is not None:
-                self._trying.add(story.row)
-            self._lane_of(item).put(item)
+            chain = Chain() if self._settings.ordered else None
+            self._take_up_again(story, chain)
+            if chain is not None:
+                for follower in await self._books.in_thread(self._store.followers, story, FOLLOWERS):
+                    if follower.row in self._trying:
+                        break
+                    self._take_up_again(follower, chain)
+
+    def _take_up_again(self, story: Story, chain: Chain | None) -> None:
+        if story.row is not None:
+            self._trying.add(story.row)
+        prepared = self._preparation.prepare(story.event)
+        if isinstance(prepared, Stopped):
+            self._books.tell(self._ended(story, prepared.outcome, prepared.code, prepared.detail, 0.0))
+            return
+        item = Item(story.partition, story.offset, story.event, prepared, story=story, key=story.user_key)
+        item.chain = chain
+        self._lane_of(item).put(item)
 
     def _replaying(self) -> Replaying:
         assert self._open_readers is not None  # noqa: S101 - asked before
@@ -327,6 +334,12 @@ class Delivering:
 
     async def _in_order(self, batch: list[Item]) -> list[Item]:
         """Without those whose user has an earlier event that is tried again: they wait behind it."""
+        broken = [item for item in batch if item.chain is not None and item.chain.is_broken]
+        if broken:
+            self._trying.difference_update(
+                item.story.row for item in broken if item.story and item.story.row is not None
+            )
+            batch = [item for item in batch if item not in broken]
         fresh = [item for item in batch if item.slot is not None]
         if not fresh or not self._has_waiting:
             return batch
@@ -428,10 +441,10 @@ class Delivering:
         if item.story is None:
             self._book(item, self._told(item, result.code, detail, seconds, result=result))
             return
-        if item.story.row is not None:
-            self._trying.discard(item.story.row)
         story = item.story
         story.attempts += 1
+        if item.chain is not None and result.outcome == "retry":
+            item.chain.is_broken = True
         self._books.tell(
             self._ended(story, *self._fate(result, story), detail, seconds, asked=result.retry_after_seconds)
         )
@@ -448,7 +461,11 @@ class Delivering:
         """The story of an event after its first attempt, or without one."""
         now = self._now_ms()
         is_retry = result is not None and result.outcome == "retry"
-        due_at = now + int(1_000 * retry.delay_seconds(1, result.retry_after_seconds)) if result and is_retry else 0
+        due_at = (
+            now + int(1_000 * retry.delay_seconds(1, result.retry_after_seconds, self._chance))
+            if result and is_retry
+            else 0
+        )
         history = [[now, round(seconds, 3), code]] if result is not None else []
         return Story(
             item.partition,
@@ -475,7 +492,9 @@ class Delivering:
         story.last_at = now
         story.history = [*story.history, [now, round(seconds, 3), "" if outcome == "delivered" else code]][-HISTORY:]
         story.due_at = (
-            now + int(1_000 * retry.delay_seconds(max(1, story.attempts), asked)) if outcome == "retrying" else 0
+            now + int(1_000 * retry.delay_seconds(max(1, story.attempts), asked, self._chance))
+            if outcome == "retrying"
+            else 0
         )
         return story
 
@@ -501,10 +520,12 @@ class Delivering:
             await self._books.wait(COMMIT_SECONDS)
             is_last = self._stopping and all(task.done() for task in self._sending)
             try:
-                await self._books.store(self._store, self.state())
+                stored = await self._books.store(self._store, self.state())
             except RetryableError as error:
                 logger.warning("destination %s: its books cannot be written, trying again: %s", self.slug, error)
                 await asyncio.sleep(0.0 if is_last else 1.0)
+            else:
+                self._trying.difference_update(story.row for story in stored if story.row is not None)
             if is_last:
                 return
 

@@ -13,6 +13,8 @@ from headrace.destinations.base import Batching, Prepared
 from headrace.event import Event
 
 OVERHEAD_BYTES: Final = 400
+LOOK_BEYOND: Final = 1_000
+"""So many events of users who have one in the batch already are passed over."""
 
 
 class Item:
@@ -21,6 +23,7 @@ class Item:
     __slots__ = (
         "alone",
         "attempts",
+        "chain",
         "ended",
         "event",
         "first_at",
@@ -55,9 +58,19 @@ class Item:
         self.ended = ended
         self.key = key
         self.alone = False
+        self.chain: Chain | None = None
         self.attempts = 0
         self.first_at = 0
         self.size = len(event.properties) + len(event.context) + len(event.integrations) + OVERHEAD_BYTES
+
+
+class Chain:
+    """A user's events that were taken up together: once one of them fails, those after it are not sent."""
+
+    __slots__ = ("is_broken",)
+
+    def __init__(self) -> None:
+        self.is_broken = False
 
 
 class Lane:
@@ -113,15 +126,21 @@ class Lane:
                 return
 
     def _take(self, waiting: deque[Item]) -> list[Item]:
+        """Where order is kept a user has one event in a batch: the next one goes with the next batch."""
         taken: list[Item] = []
+        left: list[Item] = []
         size, keys = 0, set()
-        while waiting and len(taken) < self._limits.events:
-            item = waiting[0]
-            if taken and (size + item.size > self._limits.bytes or (self._is_ordered and item.key in keys)):
+        while waiting and len(taken) < self._limits.events and len(left) < LOOK_BEYOND:
+            if taken and size + waiting[0].size > self._limits.bytes:
                 break
-            taken.append(waiting.popleft())
+            item = waiting.popleft()
+            if self._is_ordered and item.key in keys:
+                left.append(item)
+                continue
+            taken.append(item)
             size += item.size
             keys.add(item.key)
+        waiting.extendleft(reversed(left))
         return taken
 
 
