@@ -47,6 +47,11 @@ def test_a_second_is_what_slack_wants_between_messages_unless_the_settings_say_o
     assert slack(webhook_url=WEBHOOK, requests_per_second=0.2).settings.requests_per_second == pytest.approx(0.2)
 
 
+def test_without_a_filter_it_warns() -> None:
+    assert 1 == len(slack(webhook_url=WEBHOOK).warnings())
+    assert () == slack(webhook_url=WEBHOOK, filter='event = "Email Bounced"').warnings()
+
+
 def test_a_message_holds_no_more_than_slack_takes() -> None:
     kind = slack(
         webhook_url=WEBHOOK, batch_events=10, text_characters=MOST_CHARACTERS, templates={"*": "{properties.text}"}

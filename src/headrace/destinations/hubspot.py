@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Final, cast
 
 import msgspec
@@ -213,18 +214,9 @@ class HubspotKind(HttpKind):
         matching = self._own.matching_property and fields.get("id")
         if not (has_address or matching or fields.get("objectId") or fields.get("utk")):
             return "the field email or objectId or utk is missing"
-        properties = _event_properties(fields)
-        if len(properties) > MOST_PROPERTIES:
-            return (
-                f"{len(properties)} properties; HubSpot takes {MOST_PROPERTIES}: name those to send in allow_properties"
-            )
-        for name, value in properties.items():
-            most = MOST_IN_ADDRESS if "url" in name or "referrer" in name else MOST_IN_VALUE
-            if len(name) > MOST_IN_NAME or not name[:1].isalpha():
-                return f"the property {name[:100]} is no name that HubSpot takes: a letter first, {MOST_IN_NAME} characters at most"
-            if len(value) > most:
-                return f"the property {name} has {len(value)} characters; HubSpot takes {most}"
-        return None
+        if self._full_name(str(fields["eventName"])).endswith(f"pe{self._own.hub_id}_"):
+            return "the event's name has no letter or digit of which a name in HubSpot could be made: set event_names"
+        return _too_much(_event_properties(fields))
 
     def results(self, outgoing: Outgoing, batch: Sequence[Prepared], answer: Answer) -> Sequence[Result]:
         is_taken = 200 <= answer.status < 300
@@ -291,6 +283,20 @@ def _event_properties(fields: Mapping[str, Any]) -> dict[str, str]:
     return {_internal(name): _text(value) for name, value in properties.items() if value is not None}
 
 
+def _too_much(properties: Mapping[str, str]) -> str | None:
+    """The first of the documented limits that they exceed."""
+    if len(properties) > MOST_PROPERTIES:
+        return f"{len(properties)} properties; HubSpot takes {MOST_PROPERTIES}: name those to send in allow_properties"
+    for name, value in properties.items():
+        most = MOST_IN_ADDRESS if "url" in name or "referrer" in name else MOST_IN_VALUE
+        if len(name) > MOST_IN_NAME or not name[:1].isalpha():
+            return f"the property {name[:100]} is no name that HubSpot takes: a letter first, {MOST_IN_NAME} characters at most"
+        if len(value) > most:
+            return f"the property {name} has {len(value)} characters; HubSpot takes {most}"
+    return None
+
+
+@lru_cache(maxsize=4_096)  # the same few names again and again
 def _internal(name: str) -> str:
     """The form of HubSpot's own internal names.
 

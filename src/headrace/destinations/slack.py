@@ -137,6 +137,11 @@ class SlackKind(HttpKind):
         """A message for each event, unless the settings want several events in one."""
         return self.batching._replace(events=min(self.settings.batch_events or 1, MOST_EVENTS))
 
+    def warnings(self) -> Sequence[str]:
+        if self._own.filter.strip() or self._own.sample_percent < 100:
+            return ()
+        return ("without a filter every event is posted, while Slack takes one message a second: set filter",)
+
     def refusals(self, batch: Sequence[Prepared]) -> Mapping[int, Result]:
         texts = self._texts(batch)
         return {place: text for place, text in texts.items() if isinstance(text, Result)}
