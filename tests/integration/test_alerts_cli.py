@@ -15,9 +15,11 @@ from typing import Any, NamedTuple
 
 import pytest
 import sqlalchemy as sa
+import typer
 
 from alert_scene import NOW, SLACK, TOKEN, Scene
 from headrace import cli
+from headrace.cli import alert as alert_commands
 from headrace.workspace import database, secret_settings
 from headrace.workspace.workspace import SECRET_FILE, Workspace
 from mail_server import MailServer, certificate
@@ -27,6 +29,11 @@ WEBHOOK = "https://hook.example/pfad/geheimer-teil-4711"
 SIGNING = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 HEADER = "Bearer tok-geheim-99"
 SECRETS = (SLACK, TOKEN, PASSWORD, WEBHOOK, "geheimer-teil-4711", SIGNING, SIGNING[6:], HEADER, "tok-geheim-99")
+
+
+APP = typer.Typer(callback=lambda: None, rich_markup_mode="markdown")
+"""These commands alone: all of them take longer to build than to run."""
+alert_commands.register(APP)
 
 
 class Answer(NamedTuple):
@@ -45,7 +52,7 @@ Run = Callable[..., Answer]
 
 def run(folder: Path, *arguments: object) -> int:
     """`headrace alert ...`, in this process."""
-    return cli.run(cli.app, ["alert", *map(str, arguments), "--data", str(folder)])
+    return cli.run(APP, ["alert", *map(str, arguments), "--data", str(folder)])
 
 
 @pytest.fixture(scope="module")
@@ -245,15 +252,15 @@ def test_a_channel_that_is_told_by_an_alert_is_not_removed(with_channels: Run) -
 def test_what_can_be_watched_and_who_can_be_told_is_listed_with_every_setting(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    assert 0 == cli.run(cli.app, ["alert", "kinds", "--json"])
+    assert 0 == cli.run(APP, ["alert", "kinds", "--json"])
     kinds = {kind["slug"]: kind for kind in json.loads(capfd.readouterr().out)}
     assert ["delivery-rate", "source-volume", "warehouse-late", "rejected-events", "slack", "webhook", "email"] == list(
         kinds
     )
     assert [] == [s["name"] for kind in kinds.values() for s in kind["settings"] if not s["description"]]
-    assert 0 == cli.run(cli.app, ["alert", "kinds", "delivery-rate"])
+    assert 0 == cli.run(APP, ["alert", "kinds", "delivery-rate"])
     assert "below_percent" in capfd.readouterr().out
-    assert 1 == cli.run(cli.app, ["alert", "kinds", "nonesuch"])
+    assert 1 == cli.run(APP, ["alert", "kinds", "nonesuch"])
 
 
 # what the server wrote down
