@@ -3,6 +3,7 @@
 Paths, parameters, rows and answers: https://github.com/WPP-Public/wtd-selligent-api/blob/main/spec.yaml (the vendor's Swagger)
 Too many requests, 503: https://getstarted.meetmarigold.com/engage/EN/Content/Technical_Documents/SelligentAPIRateLimitation.htm
 Rows and bytes of a request: https://docs.tealium.com/server-side-connectors/selligent-by-marigold-connector/
+Members of a segment are taken at `segment_path` alone: `data` as clients have it, or `data/load` as that description has it.
 Not described, and so chosen here: 401 for an unknown key, 400 beside ValidationFailed (as other calls of the same API have it), and the number
 from which record_index counts: `first_index`.
 """
@@ -75,7 +76,8 @@ class Tool:
     }
     drops_repeats: ClassVar[bool] = True
 
-    def __init__(self, first_index: int = 0) -> None:
+    def __init__(self, first_index: int = 0, segment_path: str = "data") -> None:
+        self.segment_path = segment_path
         self.taken: list[str] = []
         self.limited = 0
         self.broken = 0
@@ -112,7 +114,7 @@ class Tool:
         match (request.method, path[5:]):
             case ("POST", [name, "data", "load"]):
                 return self._checked(request.body, asked, name, lambda rows: self._load(rows, name, asked["keyFields"]))
-            case ("POST", [name, "segments", segment, "data", "load"]):
+            case ("POST", [name, "segments", segment, *rest]) if rest == self.segment_path.split("/"):
                 return self._checked(request.body, asked, name, lambda rows: self._join(rows, name, segment))
             case ("DELETE", [name, "segments", segment, "data"]):
                 return self._checked(request.body, asked, name, lambda rows: self._leave(rows, name, segment))

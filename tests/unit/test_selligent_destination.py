@@ -190,6 +190,19 @@ def test_a_member_who_is_in_no_list_fails_alone_and_one_who_has_left_already_is_
     assert {"40"} == tool.segments["customers", "vips"]
 
 
+@pytest.mark.parametrize("asked", ["data", "data/load"])
+@pytest.mark.parametrize("there", ["data", "data/load"])
+def test_members_are_added_where_the_setting_says(asked: str, there: str) -> None:
+    chosen = kind(segment_path=asked)
+    result = sent(chosen, prepared(chosen, [Tool.events[-2]]), Direct(Tool(segment_path=there)))
+    assert ["delivered" if asked == there else "failed"] == [each.outcome for each in result]
+
+
+def test_members_are_added_at_data_unless_the_setting_says_more() -> None:
+    (request,) = requests(kind(), [Tool.events[-2]])
+    assert "/segments/vips/data?" in request.url
+
+
 # Limits and order
 
 

@@ -4,7 +4,9 @@ What goes where is Segment's page of its own destination (https://segment.com/do
 settings, userId = the business key, groupId = the api_name of a static segment that exists, the traits matchkey, userlist and method, and
 `segment_events` as the usual list of events. Requests and answers are the vendor's own description of its API
 (https://github.com/WPP-Public/wtd-selligent-api/blob/main/spec.yaml: rows are arrays in the order of `fields`; Data_LoadData is
-`POST .../lists/{list}/data/load`, Data_LoadSegmentData `POST .../segments/{segment}/data/load`, Data_DeleteSegmentData `DELETE .../segments/{segment}/data`).
+`POST .../lists/{list}/data/load`, Data_DeleteSegmentData `DELETE .../segments/{segment}/data`).
+Members are POSTed to `.../segments/{segment}/data`, as public clients do; that description has Data_LoadSegmentData at
+`.../segments/{segment}/data/load`, for which `segment_path` is there.
 2,500 rows or 20 MB a request: https://docs.tealium.com/server-side-connectors/selligent-by-marigold-connector/ .
 2,500 requests a minute and key: https://getstarted.meetmarigold.com/engage/EN/Content/Technical_Documents/SelligentAPIRateLimitation.htm .
 
@@ -94,11 +96,11 @@ class SelligentSettings(DestinationSettings, frozen=True, forbid_unknown_fields=
         str, described("The field of that list which is the business key; it gets the userId.")
     ] = ""
     segment_path: Annotated[
-        Literal["data/load", "data"],
+        Literal["data", "data/load"],
         described(
-            "Where members of a static segment are POSTed to, after the segment's name; data for an API that has it there."
+            "Where members of a static segment are POSTed to, after the segment's name; data/load for an API that has it there."
         ),
-    ] = "data/load"
+    ] = "data"
     requests_per_second: Annotated[
         float,
         msgspec.Meta(description="Requests a second at the most; 0 is no limit. The tool takes 2,500 a minute.", ge=0),
