@@ -128,7 +128,7 @@ def test_the_text_of_a_changed_volume_says_how_much_came_and_how_much_is_usual()
     finding = volume(250, [1_000] * 7, time_zone="Europe/Brussels")
     assert "250 events came from Mails (mails) from 12:00 to 13:00, 75 % fewer than usual." == finding.what
     assert "Usual at this hour are 1,000 (the median of 7 earlier days)." == finding.usual
-    assert ("headrace source show mails", LAST) == (finding.look, finding.since)
+    assert ("headrace status --hours 24", LAST) == (finding.look, finding.since)
     assert "No events came from Mails (mails) from 11:00 to 12:00." == volume(0, [1_000] * 7).what
 
 

@@ -108,7 +108,7 @@ class RejectedEvents(Condition):
             usual=said,
             remedy="The table headrace.rejected has each of them with its reason: mend what sends them. "
             'For example: headrace query "SELECT code, count(*) FROM headrace.rejected GROUP BY code"',
-            look=f"headrace source show {source.slug}",
+            look="headrace status --hours 24",
             figures=numbers,
         )
 

@@ -141,7 +141,7 @@ class SourceVolume(Condition):
             remedy="See whether a mailing, an app or a site changed, and whether what sends to it reports errors."
             if way == "down"
             else "See what sends so much: a mailing that was planned, events sent twice, or a script.",
-            look=f"headrace source show {source.slug}",
+            look="headrace status --hours 24",
             since=counts.hour,
             figures=numbers,
         )
