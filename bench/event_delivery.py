@@ -7,22 +7,36 @@ from __future__ import annotations
 
 import gc
 import resource
-import statistics
 import sys
 import tempfile
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import figures
-from headrace.delivery.store import Commit, Store, Story
+from headrace.delivery import account
+from headrace.delivery.feed import _STATEMENTS as FEED_STATEMENTS
+from headrace.delivery.feed import FILE
+from headrace.delivery.store import Commit, Store, Story, opened
 from headrace.event import Event
 from made_events import made
 
+DAYS: Final = 14
+SOURCES: Final = 3
+A_MINUTE: Final = 20_000
+OUTCOMES: Final = (
+    ("delivered", ""),
+    ("filtered", "FILTERED_BY_RULES"),
+    ("filtered", "UNSUPPORTED_EVENT_TYPE"),
+    ("failed", "BAD_REQUEST"),
+    ("retrying", "503"),
+)
 RETRIES: Final = 1_000_000
 A_COMMIT: Final = 1_000
 LIMIT_US: Final = 10.0
@@ -30,8 +44,49 @@ LIMIT_US: Final = 10.0
 
 def main() -> None:
     with tempfile.TemporaryDirectory(dir=sys.argv[1] if len(sys.argv) > 1 else None) as folder:
-        found = list(retries(Path(folder)))
+        found = [*periods(Path(folder)), *retries(Path(folder))]
     print(figures.table(found))
+
+
+def periods(folder: Path) -> Iterator[figures.Figure]:
+    """Two weeks of 1,000 events a second from three sources."""
+    now = datetime.now(UTC)
+    end = account.minute_at(now) + 1
+    _build(folder, range(end - DAYS * 1_440, end))
+    place = account.Place(folder / "long.db", "long", "webhook", "Long", now - timedelta(days=DAYS + 1))
+    for since in ("14d", "7d", "24h", "1h", "10m", "13d"):
+        period = account.period(since, now=now)
+        found = account.account(place, period)
+        assert found.is_balanced, found.notes
+        expected = (account.minute_at(period.until) - account.minute_at(period.since)) * SOURCES * A_MINUTE
+        assert expected == found.accepted == found.filtered + found.delivered + found.not_delivered
+        taken = sorted(_seconds(lambda period=period: account.account(place, period)) for _ in range(9))  # noqa: B023
+        yield figures.Figure(f"figures of {since}", "ms", taken[4] * 1e3, 200)
+
+
+def _build(folder: Path, minutes: range) -> None:
+    """Every minute has every source, five outcomes and thirty latencies; all is done."""
+    store = Store(folder / "long.db")
+    sources = [f"source-{n}" for n in range(SOURCES)]
+    store.begin("log", {0: 0}, {}, sources)
+    for first in range(minutes.start, minutes.stop, 1_440):
+        day = [m for m in range(first, first + 1_440) if m < minutes.stop]
+        counts = {
+            (m, s, *OUTCOMES[n]): A_MINUTE // len(OUTCOMES) for m in day for s in sources for n in range(len(OUTCOMES))
+        }
+        latencies = {(m, bucket): 2_000 for m in day for bucket in range(30, 60)}
+        store.commit(Commit(counts=Counter(counts), latencies=Counter(latencies)))
+    store.commit(Commit({0: 10}))
+    store.close()
+    arrivals = opened(folder / FILE)
+    arrivals.executescript(FEED_STATEMENTS)
+    arrivals.execute("BEGIN")
+    arrivals.execute("INSERT INTO positions VALUES (0, 'log', 10)")
+    arrivals.executemany(
+        "INSERT INTO arrivals VALUES (?, ?, ?, 3)", [(m, s, A_MINUTE) for m in minutes for s in sources]
+    )
+    arrivals.execute("COMMIT")
+    arrivals.close()
 
 
 def retries(folder: Path) -> Iterator[figures.Figure]:
