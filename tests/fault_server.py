@@ -188,13 +188,13 @@ def cuts(status: int = 200) -> Behaviour:
     return behave
 
 
-def raw(answer: bytes) -> Behaviour:
-    """Any bytes, then closes."""
+def raw(answer: bytes, *, keeps_open: bool = False) -> Behaviour:
+    """Any bytes, then closes, or not."""
 
     async def behave(writer: asyncio.StreamWriter, request: Received) -> bool:
         writer.write(answer)
         await writer.drain()
-        return False
+        return keeps_open
 
     return behave
 

@@ -468,6 +468,19 @@ def test_a_reused_connection_that_closes_without_a_word_is_tried_once_more_and_a
     assert ["ECONNRESET"] * 3 == [fresh.code, begun.code, twice.code]
 
 
+@pytest.mark.parametrize("method", ["POST", "HEAD"])
+def test_what_a_tool_sends_beyond_its_answer_is_nobody_elses_answer(method: str) -> None:
+    first, second = b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
+    with FaultServer() as server:
+        server.behave("/x", fault.raw(first + second, keeps_open=True), fault.answers(503))
+
+        async def twice(client: HttpClient) -> Sequence[Exchange]:
+            return [await client.exchange(Request(method, server.url + "/x")) for _ in range(2)]
+
+        assert [500, 503] == [exchange.answer.status for exchange in used(twice)]
+        assert [1, 2] == [request.connection for request in server.requests]
+
+
 def test_requests_beyond_the_connections_wait_and_their_time_does_not_run() -> None:
     with FaultServer() as server:
         server.behave("*", fault.waits(0.06))

@@ -161,14 +161,20 @@ class HttpClient:
         self._expiring = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._expire) if kept else None
 
 
+class _Http11(httpcore.AsyncHTTP11Connection):
+    def has_more(self) -> bool:
+        """The tool sent more than its answer: the next request would take that for its own answer."""
+        return bool(self._h11_state.trailing_data[0])
+
+
 class _Connection:
     def __init__(self, stream: Stream, where: Target) -> None:
         self.stream = stream
-        self.http = httpcore.AsyncHTTP11Connection(where.origin, stream, keepalive_expiry=IDLE_SECONDS)
+        self.http = _Http11(where.origin, stream, keepalive_expiry=IDLE_SECONDS)
         self._ends = time.monotonic() + LIFE_SECONDS
 
     def is_stale(self) -> bool:
-        return self.http.has_expired() or time.monotonic() > self._ends
+        return self.http.has_expired() or self.http.has_more() or time.monotonic() > self._ends
 
 
 def _outgoing(request: Request, where: Target) -> httpcore.Request:
