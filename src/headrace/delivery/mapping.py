@@ -32,10 +32,14 @@ class FieldMapping:
     def __init__(self, own: Mappings, changes: Mapping[str, Mapping[str, Any] | None]) -> None:
         """Raises ConfigError that names the type, the field and what was expected."""
         self._fields_by_type: dict[str, _Fields | None] = {}
-        self.is_whole_event = not own and not changes
+        self._is_whole = not own
         merged = _merged(own, changes)
         for name, rules in merged.items():
             self._fields_by_type[name] = None if rules is None else _compiled(name, rules)
+
+    def is_whole_event(self, event_type: str) -> bool:
+        """Whether events of this type are sent as they are: the kind has no fields of its own, and the user changed nothing about the type."""
+        return self._is_whole and event_type not in self._fields_by_type and ANY not in self._fields_by_type
 
     def fields(self, event: Event) -> dict[str, Any] | None:
         """What the rules make of the event; None when they have nothing for its type. Fields without a value are left out.
@@ -54,12 +58,13 @@ class FieldMapping:
 
 
 def _merged(own: Mappings, changes: Mapping[str, Mapping[str, Any] | None]) -> Mapping[str, Mapping[str, Any] | None]:
-    """What is changed for `*` is changed for every type; a type that has no fields of its own begins with those of `*`."""
+    """What is changed for `*` is changed for every type, an empty object changes nothing; a type that has no fields of its own begins with those of `*`."""
     for name in changes:
         if name != ANY and name not in EVENT_TYPES:
             raise ConfigError(
                 f"mapping: there is no type of event {name[:100]!r}; there are {', '.join(sorted(EVENT_TYPES))}, and * for all"
             )
+    changes = {name: rules for name, rules in changes.items() if rules is None or rules}
     merged: dict[str, Mapping[str, Any] | None] = {}
     for name in {**own, **changes}:
         base = own.get(name, own.get(ANY, {}))

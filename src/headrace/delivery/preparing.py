@@ -66,7 +66,7 @@ class Preparation:
         if declined is not None:
             return Stopped(CODES[declined].outcome, declined)
         event = self._cut(event)
-        if self.mapping.is_whole_event:
+        if self.mapping.is_whole_event(event.type):
             return Prepared(event)
         fields = self.mapping.fields(event)
         if fields is None:
