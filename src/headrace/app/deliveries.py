@@ -339,7 +339,7 @@ class Deliveries:
                 if self._feed is not None:
                     await self._feed.clear(before)
                 for post in list(self._posts.values()):
-                    while await asyncio.to_thread(post.store.clear, before, dead_before):
+                    while await asyncio.to_thread(post.store.clear, before, dead_before):  # noqa: ASYNC110 -- a pause, so that others may write
                         await asyncio.sleep(CLEAR_PAUSE_SECONDS)
             except RetryableError as error:
                 logger.warning("delivery: what is old could not be removed: %s", error)

@@ -17,6 +17,7 @@ import uvicorn
 import uvloop
 
 from headrace.app import folder, tasks
+from headrace.app.alerting import Alerting, WorkerFigures
 from headrace.app.archiving import Archive
 from headrace.app.deliveries import Deliveries
 from headrace.app.loading import Loading
@@ -24,8 +25,9 @@ from headrace.app.warehouses import Warehouses
 from headrace.config import Config
 from headrace.console.api import Health, api, health_and_metrics
 from headrace.console.jobs import Job, Jobs
-from headrace.console.status import Status, status
+from headrace.console.status import Status, status, summed
 from headrace.console.warehouses import WarehouseDetail, detail
+from headrace.log.base import Hourly
 from headrace.log.sqlite import SqliteLog
 from headrace.warehouses.base import QueryResult
 from headrace.workspace.records import Source
@@ -58,6 +60,8 @@ class Worker:
             config, self._workspace, self.archive.readers, self.sources, self.archive.stored, self.deliveries.needed
         )
         self.jobs = Jobs()
+        figures = WorkerFigures(config, self._workspace, lambda hours: self.status(hours, KNOWN_SECONDS), self._hourly)
+        self.alerting = Alerting(config, self._workspace, figures)
         self._ending = threading.Lock()
 
     def sources(self) -> Mapping[str, Source]:
@@ -83,6 +87,10 @@ class Worker:
             return status(
                 sources, self._status_readers, answers, meant, now, running=True, archive=archive, hours=hours
             )
+
+    def _hourly(self) -> Hourly:
+        with self._status_turn:
+            return summed([reader.hourly() for reader in self._status_readers])
 
     def known_status(self) -> Status:
         return self.status(within_seconds=KNOWN_SECONDS)
@@ -141,6 +149,7 @@ class Worker:
         with self._ending:
             ending = threading.Thread(target=self.deliveries.end, name="end-delivery", daemon=True)
             ending.start()
+            self.alerting.end()
             self.warehouses.end()
             self.archive.end()
             ending.join()
@@ -170,6 +179,7 @@ def work(config: Config, descriptor: int) -> None:
         watching.start()
         worker.archive.start()
         worker.deliveries.start()
+        worker.alerting.start()
         uvloop.run(_serve(worker, config, tcp))
         worker.end()
         watching.join(1.0)

@@ -126,11 +126,12 @@ class _Log:
         self.readers = readers
         self.hours_since = hours_since
         self.bounds = {reader.partition: reader.bounds() for reader in readers}
-        self.hourly = _summed([reader.hourly() for reader in readers]) if hours_since is not None else None
+        self.hourly = summed([reader.hourly() for reader in readers]) if hours_since is not None else None
         self.tallies: Mapping[str, Tally] = books.sum_tallies(reader.totals() for reader in readers)
 
 
-def _summed(partitions: Sequence[Hourly]) -> Hourly:
+def summed(partitions: Sequence[Hourly]) -> Hourly:
+    """The books of all partitions as those of one."""
     tallies: dict[Hour, Tally] = {}
     for partition in partitions:
         for key, tally in partition.tallies.items():
