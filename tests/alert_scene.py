@@ -11,14 +11,13 @@ from typing import Any, Self
 
 import msgspec
 
-from headrace.alerts import channels, conditions
-from headrace.alerts.alerts import Alerts
+from headrace.alerts import conditions
+from headrace.alerts.alerts import Alerts, kept_in
 from headrace.alerts.base import DestinationFigures, Finding, Received, SourceFigures, WarehouseFigures
 from headrace.alerts.channels import Outside
 from headrace.destinations.base import Answer, Exchange, Http, Request
 from headrace.event import Hour
 from headrace.log.base import Hourly, Tally
-from headrace.workspace.alerts import WorkspaceAlerts
 from headrace.workspace.workspace import Workspace
 
 NOW = datetime(2026, 11, 18, 12, 30, tzinfo=UTC)
@@ -101,9 +100,7 @@ class Scene:
         self.figures = ScriptedFigures()
         self.http = ScriptedHttp()
         self.opened = Workspace.open(folder)
-        self.workspace: WorkspaceAlerts = self.opened.alerts(
-            lambda slug: conditions.condition(slug).Settings, lambda slug: channels.kind(slug).Settings
-        )
+        self.workspace = kept_in(self.opened)
         self.begun: list[Callable[[], None]] = []
         """What was to send a notice, where `is_held` says that it must not go yet."""
         self.is_held = False

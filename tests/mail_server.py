@@ -126,7 +126,7 @@ class _Conversation:
             return f"250-test\r\n{'250-STARTTLS' + chr(13) + chr(10) if is_offered else ''}250 AUTH PLAIN"
         if word == "AUTH":
             _, user, password = base64.b64decode(line.split()[2]).decode().split("\0")
-            return "235 in" if (user, password) == server.login else f"535 wrong: {user} {password}"
+            return "235 in" if (user, password) == server.login else f"535 wrong: {line} {user} {password}"
         if word == "DATA":
             return self._mail()
         return {"QUIT": "221 bye", "STARTTLS": "220 go"}.get(word, "250 ok")

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ import pytest
 import sqlalchemy as sa
 import typer
 
-from alert_scene import NOW, SLACK, TOKEN, Scene
+from alert_scene import SLACK, TOKEN, Scene
 from headrace import cli
 from headrace.cli import alert as alert_commands
 from headrace.workspace import database, secret_settings
@@ -271,18 +272,34 @@ def test_what_holds_and_what_cannot_be_sent_is_shown(with_channels: Run, data: P
         "add", "delivery-rate", "--name", "Deliveries", "--to", "ops", "--to", "hook", "--set", "hold_minutes=0"
     )
     with Scene(data) as scene:
+        scene.now = now = datetime.now(UTC)
         scene.http.answers = ["ECONNREFUSED"]
         scene.step(delivered=10)
     listed = with_channels("list").out
     assert ("holds", True) == (with_channels("show", "deliveries", "--json").json["state"], "crm" in listed)
     (holds,) = with_channels("show", "deliveries", "--json").json["holds"]
-    assert ("crm", "Delivery to CRM (crm) fails", NOW.isoformat()) == (holds["subject"], holds["title"], holds["since"])
+    assert ("crm", "Delivery to CRM (crm) fails", now.isoformat()) == (holds["subject"], holds["title"], holds["since"])
     assert "headrace delivery show crm" in with_channels("show", "deliveries").out
     failing, working = (with_channels("channel", "show", slug, "--json").json for slug in ("ops", "hook"))
     assert (1, "ECONNREFUSED no answer from ***") == (failing["waiting"], failing["error"])
-    assert (0, None, NOW.isoformat()) == (working["waiting"], working["error"], working["sent_at"])
+    assert (0, None, now.isoformat()) == (working["waiting"], working["error"], working["sent_at"])
     assert "The last attempt failed since" in with_channels("channel", "show", "ops").out
     assert [] == [secret for secret in SECRETS if secret.encode() in files(data)]
+
+
+def test_what_was_seen_long_ago_or_before_the_alert_was_added_is_not_said_of_now(
+    with_channels: Run, data: Path
+) -> None:
+    with_channels("add", "delivery-rate", "--name", "Deliveries", "--to", "ops")
+    with Scene(data) as scene:
+        scene.now = datetime.now(UTC) - timedelta(minutes=16)
+        scene.step(delivered=100)
+    assert "unknown" == with_channels("show", "deliveries", "--json").json["state"]
+    with Scene(data) as scene:
+        scene.now = datetime.now(UTC)
+        scene.step(delivered=100)
+    assert "well" == with_channels("show", "deliveries", "--json").json["state"]
+    assert "unknown" == with_channels("add", "delivery-rate", "--name", "Second", "--to", "ops", "--json").json["state"]
 
 
 # test notices
@@ -310,7 +327,7 @@ def test_a_test_notice_goes_out_at_once_and_says_what_became_of_it(
         failed = alert("test", "late")
     assert (1, True) == (failed.code, failed.out.startswith("failed  post  INVALID_AUTHENTICATION 535"))
     assert PASSWORD not in failed.out + failed.err
-    assert "ada ***" in failed.out  # the control: the server quoted it there
+    assert "AUTH PLAIN *** ada ***" in failed.out  # the control: the server quoted it there
     monkeypatch.delenv("HEADRACE_ALLOWED_NETWORKS")
     assert "HEADRACE_ALLOWED_NETWORKS" in alert("test", "late").out
 

@@ -295,6 +295,10 @@ def test_events_that_the_warehouse_rejected_count_as_those_that_the_collector_re
 def test_the_usual_share_is_said_where_it_is_known() -> None:
     assert "Usual is 5 % (of 7,000 in the 7 days before)." == rejections(0.5, 0.05).usual
     assert "" == rejections(0.5).usual
+    assert ("More events of Mails (mails) than usual are rejected", "Many events of Mails (mails) are rejected") == (
+        rejections(0.5, 0.05).title,
+        rejections(0.5).title,
+    )
 
 
 def test_few_events_say_nothing_of_rejections_unless_they_say_that_it_is_over() -> None:

@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
@@ -23,6 +24,7 @@ from headrace.alerts.notices import Notice, Part
 from headrace.destinations.base import Result
 from headrace.errors import HeadraceError
 from headrace.workspace.alerts import Alert, Channel, WorkspaceAlerts, hidden
+from headrace.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +34,11 @@ Start = Callable[[Callable[[], None]], None]
 
 def in_a_thread(work: Callable[[], None]) -> None:
     threading.Thread(target=work, name="alert notice", daemon=True).start()
+
+
+def kept_in(workspace: Workspace) -> WorkspaceAlerts:
+    """The alerts and channels of a workspace."""
+    return workspace.alerts(lambda slug: conditions.condition(slug).Settings, lambda slug: channels.kind(slug).Settings)
 
 
 class Alerts:
@@ -77,12 +84,12 @@ class Alerts:
         with self._turn:
             self._state, lost = sending.without_old(self._state, now)
             self._keep()
-            going = sending.due(self._state, self._busy, now)
+            going = [w for w in sending.due(self._state, self._busy, now) if w.channel in self._channels]
             self._busy |= {waiting.channel for waiting in going}
         for waiting in lost:
             logger.error("alerts: a notice to %s was given up: %s", waiting.channel, waiting.error)
         for waiting in going:
-            self._start(lambda waiting=waiting: self._send(waiting))  # type: ignore[misc]
+            self._start(partial(self._send, waiting, self._channels[waiting.channel]))
 
     def _follow(self) -> None:
         if self._workspace.revision() == self._revision:
@@ -127,9 +134,11 @@ class Alerts:
                 self._state, checked_at=now, lasting=by_alert, errors=errors, waiting=(*self._state.waiting, *new)
             )
 
-    def _send(self, waiting: Waiting) -> None:
+    def _send(self, waiting: Waiting, channel: Channel) -> None:
         try:
-            result, error = self._attempt(waiting)
+            result, error = attempt(self._workspace, channel, waiting.notice, self._outside)
+            if result.outcome != "delivered":
+                logger.warning("alerts: %s did not take a notice, it is tried again: %s", channel.slug, error)
             with self._turn:
                 self._state = sending.noted(self._state, waiting, result, error, self._outside.now())
                 self._keep()
@@ -138,12 +147,6 @@ class Alerts:
         finally:
             with self._turn:
                 self._busy.discard(waiting.channel)
-
-    def _attempt(self, waiting: Waiting) -> tuple[Result, str]:
-        result, error = attempt(self._workspace, self._channels[waiting.channel], waiting.notice, self._outside)
-        if result.outcome != "delivered":
-            logger.warning("alerts: %s did not take a notice, it is tried again: %s", waiting.channel, error)
-        return result, error
 
     def _keep(self) -> None:
         """Only called with the turn. Whatever is sent has been kept before; on a full disk it is sent all the same, since somebody must

@@ -5,6 +5,7 @@ OAuth logins (XOAUTH2) and addresses beyond ASCII are not supported. RFC 5321 (S
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import re
 import smtplib
@@ -23,6 +24,7 @@ import msgspec
 
 from headrace.catalog import described
 from headrace.destinations.base import ANSWER_BYTES, DELIVERED, Result
+from headrace.workspace.secret_settings import MASK
 
 STEP_SECONDS: Final = 10.0
 """For connecting, and for each answer."""
@@ -79,7 +81,8 @@ def mail(settings: MailSettings, identity: str, subject: str, text: str, refusal
     except _AddressRefusedError as error:
         return Result("failed", "ADDRESS_REFUSED", str(error))
     except (smtplib.SMTPException, OSError, ValueError) as error:
-        return _failure(error)
+        failure = _failure(error)
+        return msgspec.structs.replace(failure, detail=_without_login(failure.detail, settings))
     if refused:  # the others have it: sending again would repeat it to them
         return Result("delivered", detail=f"some addresses were refused: {_refused(refused)}")
     return DELIVERED
@@ -227,6 +230,14 @@ def _network_code(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
         return "ETLS"
     return "ENOTFOUND" if isinstance(error, socket.gaierror) else "ECONNRESET"
+
+
+def _without_login(text: str, settings: MailSettings) -> str:
+    """A server may quote what it was sent, which is the login in base64 (RFC 4616); in clear it is masked with the other secrets."""
+    for part in (f"\0{settings.username}\0{settings.password}", settings.password):
+        if settings.password:
+            text = text.replace(base64.b64encode(part.encode()).decode(), MASK)
+    return text
 
 
 def _refused(recipients: Any) -> str:

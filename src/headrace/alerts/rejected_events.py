@@ -103,7 +103,7 @@ class RejectedEvents(Condition):
         return Finding(
             source.slug,
             "bad",
-            title=f"More events of {name} than usual are rejected",
+            title=f"{'More' if said else 'Many'} events of {name}{' than usual' if said else ''} are rejected",
             what=what,
             usual=said,
             remedy="The table headrace.rejected has each of them with its reason: mend what sends them. "

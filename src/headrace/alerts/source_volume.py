@@ -115,7 +115,7 @@ class SourceVolume(Condition):
         name = named(source.nickname, source.slug)
         zone = cast("SourceVolumeSettings", self.settings).zone
         begins, ends = counts.hour.astimezone(zone), (counts.hour + _HOUR).astimezone(zone)
-        came = f"{counts.events:,} events came from {name} from {begins:%H:%M} to {ends:%H:%M}"
+        came = f"{counts.events:,} {'event' if counts.events == 1 else 'events'} came from {name} from {begins:%H:%M} to {ends:%H:%M}"
         numbers = {"events": counts.events, "usual": usual, "days": len(counts.before)}
         if not way:
             return Finding(

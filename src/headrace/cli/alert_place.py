@@ -31,13 +31,11 @@ class Opened(NamedTuple):
 @contextmanager
 def opened(data: str | None, config: Path | None, *, create: bool = False) -> Iterator[Opened]:
     from headrace.alerts import kept  # noqa: PLC0415 - --help needs none of it
-    from headrace.alerts.channels import kind  # noqa: PLC0415 - as above
-    from headrace.alerts.conditions import condition  # noqa: PLC0415 - as above
+    from headrace.alerts.alerts import kept_in  # noqa: PLC0415 - as above
 
     chosen = options.settings(data, config)
     with options.workspace(chosen, create=create) as workspace:
-        alerts = workspace.alerts(lambda slug: condition(slug).Settings, lambda slug: kind(slug).Settings)
-        yield Opened(chosen, workspace, alerts, kept.read(chosen.folder))
+        yield Opened(chosen, workspace, kept_in(workspace), kept.read(chosen.folder))
 
 
 def ask(slug: str, *, yes: bool, as_json: bool) -> None:

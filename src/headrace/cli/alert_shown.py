@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from headrace.cli.kind_shown import as_text, in_force
@@ -24,15 +24,20 @@ def _iso(at: datetime | None) -> str | None:
     return at.isoformat() if at else None
 
 
+def _is_old(checked_at: datetime) -> bool:
+    """A server that runs writes down every five minutes that it has looked."""
+    return datetime.now(UTC) - checked_at > timedelta(minutes=15)
+
+
 def _declared(kinds: Mapping[str, Any], kind: str) -> type[msgspec.Struct] | None:
     return kinds[kind].Settings if kind in kinds else None
 
 
 def condition_of(alert: Alert, state: State | None) -> str:
-    """In a word: paused, unknown (no server has looked), error, holds, waits (holds, but not long enough to be told) or well."""
+    """In a word: paused, unknown (no server has looked lately), error, holds, waits (holds, but not long enough to be told) or well."""
     if alert.paused:
         return "paused"
-    if state is None or state.checked_at is None:
+    if state is None or state.checked_at is None or state.checked_at < alert.created_at or _is_old(state.checked_at):
         return "unknown"
     if alert.slug in state.errors:
         return "error"
