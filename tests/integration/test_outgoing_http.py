@@ -322,8 +322,10 @@ def test_this_machines_own_address_is_refused() -> None:
         own = ip_address(asking.getsockname()[0])
     if own.is_unspecified:
         pytest.skip("this machine has no route to anywhere")
-    assert "this machine's own" == refusal(own, own=own_towards(own)) or own.is_private
-    assert own in own_towards(own)
+    mapped = ip_address(f"::ffff:{own}")
+    assert ([own], [own]) == ([*own_towards(own)], [*own_towards(mapped)])
+    assert refusal(own, own=own_towards(own)) is not None
+    assert refusal(mapped, own=own_towards(mapped)) is not None
 
 
 class Changing:

@@ -136,6 +136,8 @@ def checked(target: Target, found: Sequence[Address], allowed: AllowedNetworks) 
 
 def own_towards(address: Address) -> Sequence[Address]:
     """The address that this machine would speak from; it is `address` itself where that is the machine's own. Sends nothing."""
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
     family = socket.AF_INET6 if isinstance(address, IPv6Address) else socket.AF_INET
     with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as asking:
         asking.connect((str(address), 9))
