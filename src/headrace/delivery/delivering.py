@@ -14,6 +14,7 @@ import msgspec
 
 from headrace.delivery import retry, samples
 from headrace.delivery._schema import NEVER
+from headrace.delivery.attempting import attempt
 from headrace.delivery.books import Books
 from headrace.delivery.feed import Feed
 from headrace.delivery.lanes import Chain, Item, Lane, lane_of
@@ -354,7 +355,7 @@ class Delivering:
 
     async def _attempt(self, lane: Lane, batch: list[Item], *, was_probe: bool) -> None:
         began = time.monotonic()
-        results = await self._results([item.prepared for item in batch])
+        results = await attempt(self._kind, [item.prepared for item in batch], self._http)
         seconds = time.monotonic() - began
         alone = []
         for item, result in zip(batch, results, strict=True):
@@ -368,27 +369,6 @@ class Delivering:
             lane.put(item)
         await self._judge(results, was_probe=was_probe)
         await self._leave([item for item in batch if item.slot is not None and item not in alone])
-
-    async def _results(self, batch: Sequence[Prepared]) -> Sequence[Result]:
-        try:
-            async with asyncio.timeout(self._kind.time_limit_seconds):
-                results = await self._kind.send(batch, self._http)
-        except TimeoutError:
-            result = Result("retry", "ETIMEDOUT", f"no end within {self._kind.time_limit_seconds:g} s")
-        except ConfigError as error:
-            result = Result("failed", "INVALID_SETTINGS", str(error))
-        except RetryableError as error:
-            result = Result("retry", "SERVER_ERROR", str(error), error.retry_after_seconds)
-        except Exception as error:
-            logger.exception("destination %s: the kind %s failed", self.slug, type(self._kind).__name__)
-            result = Result("failed", "INTERNAL", f"{type(error).__name__}: {error}", is_whole_request=True)
-        else:
-            if len(results) == len(batch):
-                return results
-            result = Result(
-                "failed", "INTERNAL", f"{len(results)} results for {len(batch)} events", is_whole_request=True
-            )
-        return [result] * len(batch)
 
     async def _judge(self, results: Sequence[Result], *, was_probe: bool) -> None:
         """What the circuit makes of a request: it came to nothing when no event got an answer that is about the event."""
