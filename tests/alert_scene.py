@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import msgspec
+import pytest
 
 from headrace.alerts import conditions
 from headrace.alerts.alerts import Alerts, kept_in
@@ -137,3 +139,28 @@ class Scene:
 
     def __exit__(self, *_: object) -> None:
         self.opened.close()
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a channel, to be copied: making one anew takes as long as ten tests."""
+    folder = tmp_path_factory.mktemp("begun")
+    with Scene(folder) as made:
+        made.slack()
+    return folder
+
+
+@pytest.fixture
+def scene(begun: Path, tmp_path: Path) -> Iterator[Scene]:
+    shutil.copytree(begun, tmp_path / "data")
+    with Scene(tmp_path / "data") as made:
+        yield made
+
+
+def titles(scene: Scene) -> list[str]:
+    """The first line of each notice."""
+    return [text.splitlines()[0].strip("*") for text in scene.http.texts]
+
+
+FAILS = "Delivery to CRM (crm) fails"
+WORKS = "Delivery to CRM (crm) works again"

@@ -215,31 +215,26 @@ def test_an_alert_is_added_listed_shown_changed_paused_resumed_and_removed(with_
     assert "mails-silent" == again["slug"]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "text"),
-    [
-        (("add", "nonesuch", "--name", "X", "--to", "ops"), "delivery-rate, source-volume"),
-        (("add", "warehouse-late", "--name", "X"), "--to CHANNEL"),
-        (("add", "warehouse-late", "--name", "X", "--to", "nobody"), "headrace alert channel list"),
-        (("add", "warehouse-late", "--name", "X", "--to", "ops", "--set", "quiet=late"), "22:00-07:00"),
-        (("add", "source-volume", "--name", "X", "--to", "ops", "--set", "source=nonesuch"), "there is no 'nonesuch'"),
-        (
-            ("add", "delivery-rate", "--name", "X", "--to", "ops", "--set", "destination=nonesuch"),
-            "there is no 'nonesuch'",
-        ),
-        (("show", "nonesuch"), "headrace alert list"),
-        (("set", "nonesuch", "urgent=true"), "headrace alert list"),
-        (("channel", "add", "pigeon", "--name", "X"), "slack, webhook, email"),
-        (("channel", "show", "nonesuch"), "headrace alert channel list"),
-    ],
+WRONG = (
+    ("add nonesuch --name X --to ops", "delivery-rate, source-volume"),
+    ("add warehouse-late --name X", "--to CHANNEL"),
+    ("add warehouse-late --name X --to nobody", "headrace alert channel list"),
+    ("add warehouse-late --name X --to ops --set quiet=late", "22:00-07:00"),
+    ("add source-volume --name X --to ops --set source=nonesuch", "there is no 'nonesuch'"),
+    ("add delivery-rate --name X --to ops --set destination=nonesuch", "there is no 'nonesuch'"),
+    ("show nonesuch", "headrace alert list"),
+    ("set nonesuch urgent=true", "headrace alert list"),
+    ("channel add pigeon --name X", "slack, webhook, email"),
+    ("channel show nonesuch", "headrace alert channel list"),
 )
-def test_what_is_wrong_is_said_with_what_would_be_right(
-    with_channels: Run, arguments: tuple[str, ...], text: str
-) -> None:
-    answer = with_channels(*arguments)
-    assert 1 == answer.code
-    assert text in answer.err
+
+
+def test_what_is_wrong_is_said_with_what_would_be_right_and_nothing_is_added(with_channels: Run) -> None:
+    answers = [with_channels(*line.split()) for line, _ in WRONG]
+    assert [] == [(line, answer) for (line, text), answer in zip(WRONG, answers, strict=True) if text not in answer.err]
+    assert {1} == {answer.code for answer in answers}
     assert [] == with_channels("list", "--json").json
+    assert 3 == len(with_channels("channel", "list", "--json").json)
 
 
 def test_a_channel_that_is_told_by_an_alert_is_not_removed(with_channels: Run) -> None:
