@@ -251,11 +251,13 @@ class TestTheFile:
         with pytest.raises(ConfigError, match=word):
             configured("python", settings, Place("mine", Path("unused")))
 
-    def test_one_that_everybody_may_change_is_warned_of(self, tmp_path: Path) -> None:
+    def test_one_that_everybody_may_change_or_that_is_not_there_is_warned_of(self, tmp_path: Path) -> None:
         kind = kind_of(written(tmp_path, "def send(event): pass"))
         assert 0 == len(kind.warnings())
         (tmp_path / "own.py").chmod(0o666)
-        assert 1 == len(kind.warnings())
+        assert "every user of this machine may change" in kind.warnings()[0]
+        (tmp_path / "own.py").unlink()
+        assert (f"{tmp_path / 'own.py'}: No such file or directory",) == tuple(kind.warnings())
 
 
 def test_it_works_in_pythons_own_loop_and_in_another_thread(tmp_path: Path) -> None:

@@ -160,8 +160,8 @@ class PythonKind(DestinationKind):
     def warnings(self) -> Sequence[str]:
         try:
             is_open = Path(self._own.file).stat().st_mode & 0o002
-        except OSError:
-            return ()
+        except OSError as error:
+            return (f"{self._own.file}: {error.strerror}",)
         return (
             (f"every user of this machine may change {self._own.file}, and so what headrace runs",) if is_open else ()
         )
