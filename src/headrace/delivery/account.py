@@ -9,18 +9,16 @@ import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from headrace.delivery.account_tallies import Count, Span, Tallies, read
+from headrace.delivery.account_tallies import Count, Span, Tallies, read, reading
 from headrace.delivery.latency import percentile
-from headrace.delivery.store import opened
 from headrace.destinations.base import CODES
-from headrace.errors import RequestError, RetryableError
+from headrace.errors import RequestError
 
 MOST_POINTS: Final = 170
 STEPS_MINUTES: Final = (1, 5, 60, 360, 1_440, 10_080)
@@ -215,15 +213,9 @@ def _errors(file: Path, counts: Iterable[Count], span: Span) -> list[ErrorFigure
             key = (count.outcome, count.code)
             events[key] += count.events
             seen.setdefault(key, []).append(count.at)
-    found = []
-    try:
-        with closing(opened(file, read_only=True)) as books:
-            for key, n in sorted(events.items(), key=lambda each: (each[0][0] == "filtered", -each[1], each[0])):
-                if n:
-                    found.append(_error(books, key, n, seen[key], span))
-    except sqlite3.Error as error:
-        raise RetryableError(f"delivery: cannot read {file}: {error}; check its rights") from error
-    return found
+    order = sorted(events.items(), key=lambda each: (each[0][0] == "filtered", -each[1], each[0]))
+    with reading(file) as books:
+        return [_error(books, key, n, seen[key], span) for key, n in order if n]
 
 
 def _error(

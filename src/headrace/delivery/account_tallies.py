@@ -99,20 +99,17 @@ def read(file: Path, span: Span, added: int) -> Tallies | None:
     """`added` is the minute in which the destination was added. None while there are no books. Raises RetryableError."""
     if not file.exists():
         return None
-    try:
-        with closing(opened(file, read_only=True)) as books, moment(books):
-            positions = {row[0]: row[1] for row in books.execute("SELECT partition, next FROM positions")}
-            connected = books.execute("SELECT partition, offset, sources FROM connected ORDER BY 1, 2").fetchall()
-            found = books.execute("SELECT value FROM meta WHERE key = 'state'").fetchone()
-            state = json.loads(found[0]) if found else {}
-            arrivals = _arrivals(file.with_name(FILE), span, max(span.since, added), positions, connected)
-            connections = _connections(connected, arrivals.places, added)
-            counts = _counts(books, span)
-            latencies = _latencies(books, span)
-            waiting, waiting_since = _waiting(books, span, arrivals, connections)
-            surplus, missing = _imbalance(books, span, arrivals, connections, counts)
-    except sqlite3.Error as error:
-        raise RetryableError(f"delivery: cannot read {file}: {error}; check its rights") from error
+    with reading(file) as books:
+        positions = {row[0]: row[1] for row in books.execute("SELECT partition, next FROM positions")}
+        connected = books.execute("SELECT partition, offset, sources FROM connected ORDER BY 1, 2").fetchall()
+        found = books.execute("SELECT value FROM meta WHERE key = 'state'").fetchone()
+        state = json.loads(found[0]) if found else {}
+        arrivals = _arrivals(file.with_name(FILE), span, max(span.since, added), positions, connected)
+        connections = _connections(connected, arrivals.places, added)
+        counts = _counts(books, span)
+        latencies = _latencies(books, span)
+        waiting, waiting_since = _waiting(books, span, arrivals, connections)
+        surplus, missing = _imbalance(books, span, max(span.since, added), arrivals, connections, counts)
     refused: Counter[int] = Counter()
     for row in arrivals.rows:
         of = connections.get(row.source)
@@ -124,13 +121,14 @@ def read(file: Path, span: Span, added: int) -> Tallies | None:
 
 
 @contextmanager
-def moment(connection: sqlite3.Connection) -> Iterator[None]:
-    """Everything that is read within is of one moment."""
-    connection.execute("BEGIN")
+def reading(file: Path) -> Iterator[sqlite3.Connection]:
+    """The file, which is there, as it is at one moment. Raises RetryableError."""
     try:
-        yield
-    finally:
-        connection.execute("ROLLBACK")
+        with closing(opened(file, read_only=True)) as connection:
+            connection.execute("BEGIN")
+            yield connection
+    except sqlite3.Error as error:
+        raise RetryableError(f"delivery: cannot read {file}: {error}; check its rights") from error
 
 
 def _counts(books: sqlite3.Connection, span: Span) -> list[Count]:
@@ -166,7 +164,7 @@ def _arrivals(
 ) -> _Arrivals:
     if not file.exists():
         return _Arrivals((), {}, 0, 0, 0, {})
-    with closing(opened(file, read_only=True)) as arrivals, moment(arrivals):
+    with reading(file) as arrivals:
         ends = {row[0]: row[1] for row in arrivals.execute("SELECT partition, next FROM positions")}
         places = {(partition, at): _minute_of_offset(arrivals, partition, at) for partition, at, _ in connected}
         done_before = settled_before = _NEVER
@@ -257,6 +255,7 @@ def _by_minute_and_source(books: sqlite3.Connection, table: str, since: int) -> 
 def _imbalance(
     books: sqlite3.Connection,
     span: Span,
+    since: int,
     arrivals: _Arrivals,
     connections: Mapping[str, _Connection],
     counts: Sequence[Count],
@@ -265,7 +264,7 @@ def _imbalance(
     books against the arrivals. Buckets that are not over yet are left out, and what the log lost may be in either."""
     until = span.until
     if arrivals.settled_before < until:
-        until = max(span.since, span.bucket(arrivals.settled_before))
+        until = span.bucket(arrivals.settled_before)
     rest: Counter[str] = Counter()
     spare: Counter[str] = Counter()
     for row in arrivals.rows:
@@ -276,7 +275,7 @@ def _imbalance(
             rest[count.source] -= count.events
             spare[count.source] += count.events if count.code == LOST else 0
     select = "SELECT source, sum(events) FROM before WHERE minute >= ? AND minute < ? GROUP BY 1"
-    for source, events in books.execute(select, (span.since, until)):
+    for source, events in books.execute(select, (since, until)):
         rest[source] -= events
     whole = [source for source, of in connections.items() if of.is_whole and of.is_now]
     surplus = sum(max(0, -rest[source] - spare[source]) for source in whole)
