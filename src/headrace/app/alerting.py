@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from typing import Final
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal
 
 from headrace.alerts.alerts import Alerts
 from headrace.alerts.base import DestinationFigures, Received, SourceFigures, WarehouseFigures
@@ -30,6 +30,8 @@ HOURS: Final = 35 * 24.0
 """As far back as the books know hours."""
 JOIN_SECONDS: Final = 2.0
 _ASK_AGAIN_SECONDS: Final = 10.0
+_NOW: Final = timedelta(minutes=1)
+"""A period that ends within this ends now."""
 
 
 class WorkerFigures:
@@ -57,8 +59,8 @@ class WorkerFigures:
             record.nickname,
             delivered=found.delivered,
             failed=found.failed,
-            retrying=found.retrying + _held_up(found),
-            state="disabled" if record.disabled else "paused" if record.paused else None,
+            retrying=found.retrying + (_held_up(found) if until >= datetime.now(UTC) - _NOW else 0),
+            state=_state(record, found),
             error=record.disabled or found.error or next((error.code for error in found.errors), ""),
         )
 
@@ -76,13 +78,22 @@ class WorkerFigures:
                 found.warehouse.slug,
                 found.warehouse.nickname,
                 found.warehouse.state,
-                found.lag_seconds,
-                found.totals.get("pending", 0),
+                found.lag_seconds if found.warehouse.known else 0.0,
+                found.totals.get("pending", 0) if found.warehouse.known else 0,
                 found.warehouse.error or "",
             )
             for found in self._status(0.0).warehouses
             if found.warehouse is not None
         ]
+
+
+def _state(record: Destination, found: Account) -> Literal["disabled", "stopped", "paused"] | None:
+    """Failing is what only a person can mend: settings that cannot work, books of another log."""
+    if record.disabled:
+        return "disabled"
+    if record.paused:
+        return "paused"
+    return "stopped" if found.state == "failing" else None
 
 
 def _held_up(found: Account) -> int:

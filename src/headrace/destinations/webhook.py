@@ -98,11 +98,11 @@ class WebhookKind(HttpKind):
 
 
 def _signer(secret: str) -> Webhook:
-    from standardwebhooks.webhooks import Webhook  # noqa: PLC0415 -- not when the catalogue is listed
+    from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook  # noqa: PLC0415 -- not when the catalogue is listed
 
     try:
         return Webhook(secret)
-    except ValueError as error:
+    except (ValueError, EmptyWebhookSecretError) as error:
         raise ConfigError(
             f"destination: secret must be whsec_ and base64 of random bytes ({error}); make one: echo whsec_$(openssl rand -base64 32)"
         ) from None
