@@ -11,6 +11,7 @@ from headrace import config
 from headrace.catalog import declared_settings
 from headrace.cli import app
 from headrace.collector import accept, routes
+from headrace.destinations import base as destinations
 from headrace.sources import base
 from headrace.warehouses import base as warehouses
 
@@ -67,7 +68,7 @@ def documentation_of(slug: str) -> str:
     return file.read_text()
 
 
-def settings_missing_in(text: str, kind: type[warehouses.WarehouseKind]) -> set[str]:
+def settings_missing_in(text: str, kind: type[warehouses.WarehouseKind | destinations.DestinationKind]) -> set[str]:
     return {setting.name for setting in declared_settings(kind.Settings) if f"`{setting.name}`" not in text}
 
 
@@ -75,6 +76,18 @@ def settings_missing_in(text: str, kind: type[warehouses.WarehouseKind]) -> set[
 def test_every_kind_of_warehouse_has_its_page_with_every_setting(slug: str) -> None:
     assert set() == settings_missing_in(documentation_of(slug), warehouses.kind(slug))
     assert f"(warehouses/{slug}.md)" in (ROOT / "docs/warehouses.md").read_text()
+
+
+@pytest.mark.parametrize("slug", destinations.kinds())
+def test_every_kind_of_destination_has_its_page_with_every_setting_of_its_own(slug: str) -> None:
+    kind = destinations.kind(slug)
+    file = ROOT / f"docs/destinations/{slug}.md"
+    assert file.exists(), f"each kind of destination has its page: {file.relative_to(ROOT)} is missing"
+    common = set(destinations.DestinationSettings.__struct_fields__)
+    assert set() == settings_missing_in(file.read_text(), kind) - common
+    overview = (ROOT / "docs/destinations.md").read_text()
+    assert f"(destinations/{slug}.md)" in overview
+    assert set() == {name for name in common if f"`{name}`" not in overview}
 
 
 @pytest.mark.parametrize("slug", warehouses.kinds())
