@@ -85,6 +85,20 @@ def offset_of_minute(folder: Path, partition: int, minute: int) -> int | None:
     return int(found[0]) if found else None
 
 
+def places_since(folder: Path, partition: int, minute: int) -> list[tuple[int, int]]:
+    """Minutes from that one on, and where their entries begin, as far as arrivals are counted: in order, without overlap."""
+    file = folder / FILE
+    if not file.exists():
+        return []
+    select = "SELECT minute, first FROM places WHERE partition = ? AND minute >= ? ORDER BY minute"
+    with reading(file) as arrivals:
+        found: list[tuple[int, int]] = []
+        for at, first in arrivals.execute(select, (partition, minute)):
+            if not found or first > found[-1][1]:
+                found.append((at, first))
+        return found
+
+
 def fate(place: Place, seen: Sighting) -> Fate:
     """Raises RetryableError when the books cannot be read."""
     name: dict[str, Any] = {"slug": place.slug, "kind": place.kind, "nickname": place.nickname}
