@@ -178,6 +178,8 @@ class Opened:
 
     def status(self, hours: float = 0.0) -> Status:
         """A warehouse that cannot be asked says why."""
+        from headrace.app.destination_states import destination_states  # noqa: PLC0415 - as above
+
         sources = self.sources()
         answers = []
         for record in self.workspace.warehouses():
@@ -191,7 +193,9 @@ class Opened:
         readers = self.new_readers()
         try:
             meant = self._meant()
-            return status(sources, readers, answers, meant, datetime.now(UTC), running=False, hours=hours)
+            destinations = destination_states(self._config, self.workspace)
+            now = datetime.now(UTC)
+            return status(sources, readers, answers, meant, now, running=False, destinations=destinations, hours=hours)
         finally:
             for reader in readers:
                 reader.close()

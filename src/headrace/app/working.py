@@ -16,17 +16,22 @@ from typing import TYPE_CHECKING, Any, Final
 import uvicorn
 import uvloop
 
-from headrace.app import folder, tasks
+from headrace.app import destination_trials, folder, tasks
 from headrace.app.alerting import Alerting, WorkerFigures
 from headrace.app.archiving import Archive
 from headrace.app.deliveries import Deliveries
+from headrace.app.delivery_accounts import DeliveryAccounts
+from headrace.app.destination_states import destination_states
 from headrace.app.loading import Loading
+from headrace.app.tracing import Tracer
 from headrace.app.warehouses import Warehouses
 from headrace.config import Config
 from headrace.console.api import Health, api, health_and_metrics
 from headrace.console.jobs import Job, Jobs
 from headrace.console.status import Status, status, summed
+from headrace.console.tracing import Trace
 from headrace.console.warehouses import WarehouseDetail, detail
+from headrace.delivery.trying import TrialOrder, Tried
 from headrace.log.base import Hourly
 from headrace.log.sqlite import SqliteLog
 from headrace.warehouses.base import QueryResult
@@ -59,6 +64,8 @@ class Worker:
         self.warehouses = Warehouses(
             config, self._workspace, self.archive.readers, self.sources, self.archive.stored, self.deliveries.needed
         )
+        self.accounts = DeliveryAccounts(config, self._workspace, self.status, self._ask)
+        self._tracer = Tracer(config, self._workspace, self.accounts, self.archive.readers, self.status, self._ask)
         self.jobs = Jobs()
         figures = WorkerFigures(config, self._workspace, lambda hours: self.status(hours, KNOWN_SECONDS), self._hourly)
         self.alerting = Alerting(config, self._workspace, figures)
@@ -85,7 +92,15 @@ class Worker:
             now = datetime.now(UTC)
             archive = self.archive.status()
             return status(
-                sources, self._status_readers, answers, meant, now, running=True, archive=archive, hours=hours
+                sources,
+                self._status_readers,
+                answers,
+                meant,
+                now,
+                running=True,
+                destinations=destination_states(self._config, self._workspace),
+                archive=archive,
+                hours=hours,
             )
 
     def _hourly(self) -> Hourly:
@@ -104,6 +119,13 @@ class Worker:
     def query(self, sql: str, max_rows: int, timeout_seconds: float, slug: str | None) -> QueryResult:
         warehouse = self.warehouses.one(slug).opened()
         return warehouse.query(sql, max_rows=max_rows, timeout_seconds=timeout_seconds)
+
+    def _ask(self, sql: str, slug: str) -> QueryResult:
+        limits = self._config.warehouse
+        return self.query(sql, limits.query_rows, limits.query_timeout_seconds, slug)
+
+    def trace(self, message_id: str, since: str) -> Trace:
+        return self._tracer.trace(message_id, since)
 
     def arrow(self, sql: str, max_rows: int, timeout_seconds: float, slug: str | None) -> Any:
         """A pyarrow.Table."""
@@ -131,6 +153,9 @@ class Worker:
 
     def job(self, number: int) -> Job:
         return self.jobs.job(number)
+
+    def try_out(self, slug: str, order: TrialOrder) -> Tried:
+        return destination_trials.try_out(self._config, self._workspace, slug, order)
 
     def notice(self) -> None:
         """Take up what has changed in the workspace before this returns."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _POLL_SECONDS: Final = 0.1
 _COLUMNS: Final = ("received", "accepted", "refused", "loaded", "duplicates", "filtered", "rejected", "pending")
 
+_DELIVERY: Final = ("accepted", "delivered", "filtered", "waiting", "retrying", "failed")
 _HOURLY: Final = ("accepted", "refused", "loaded", "duplicates", "filtered", "rejected", "pending")
 
 
@@ -92,6 +93,7 @@ def _print(found: Status) -> None:
         print_line(
             "there is no warehouse, events wait in the log; add one with `headrace warehouse add KIND --name NICKNAME`"
         )
+    _print_destinations(found)
     if found.archive is not None and not found.archive.error:
         waiting = sum(partition["waiting"] for partition in found.archive.partitions)
         print_line(f"archive: {waiting:,} entries of the log are not in it yet")
@@ -100,6 +102,30 @@ def _print(found: Status) -> None:
     print_line(f"server: {'running' if found.running else 'not running'}")
     if found.totals["rejected"] or found.totals["refused"]:
         print_line("rejected and refused events are in headrace.rejected, each with its reason")
+
+
+def _print_destinations(found: Status) -> None:
+    if not found.destinations:
+        return
+    print_table(
+        ("DESTINATION", "STATE", *(f"{column.upper()} 24 H" for column in _DELIVERY), "P95"),
+        (
+            (
+                one.slug,
+                one.state,
+                *(f"{getattr(one, column):,}" for column in _DELIVERY),
+                f"{one.p95_seconds:.2f} s" if one.p95_seconds is not None else "-",
+            )
+            for one in found.destinations
+        ),
+        "",
+    )
+    for one in found.destinations:
+        if one.error:
+            print_line(
+                f"destination {plain(one.slug)}: {plain(one.error)}; see `headrace delivery show {plain(one.slug)}`"
+            )
+    print_line("")
 
 
 def _print_books(one: WarehouseStatus) -> None:

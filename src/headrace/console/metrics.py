@@ -1,4 +1,4 @@
-"""The warehouses' state in Prometheus' text form."""
+"""The state of warehouses and destinations in Prometheus' text form."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from headrace.console.status import Status, WarehouseStatus
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
+OUTCOMES: Final = ("waiting", "filtered", "retrying", "failed", "delivered")
 _OF_WAREHOUSE: Final = {
     "headrace_warehouse_up": "1 while the warehouse takes loads, 0 while loading stands still or is paused.",
     "headrace_warehouse_lag_seconds": "Age of the oldest entry of the log that is not in the warehouse.",
@@ -67,6 +68,31 @@ class _Metrics(Collector):
                 for count in COUNTS:
                     events.add_metric((slug, source.source, count), getattr(source, count))
         yield from (*families.values(), position, lag, events)
+        yield from self._of_destinations()
+
+    def _of_destinations(self) -> Iterator[Metric]:
+        up = GaugeMetricFamily(
+            "headrace_destination_up",
+            "1 while events get through, 0 while they wait or it is paused.",
+            labels=("destination",),
+        )
+        events = GaugeMetricFamily(
+            "headrace_destination_events_24h",
+            "Events received in the last 24 hours by what became of them.",
+            labels=("destination", "outcome"),
+        )
+        p95 = GaugeMetricFamily(
+            "headrace_destination_p95_seconds",
+            "Below this were 95 % of the latencies from received to delivered, of the last 24 hours.",
+            labels=("destination",),
+        )
+        for found in self._status.destinations:
+            up.add_metric((found.slug,), float(found.state == "delivering"))
+            for outcome in OUTCOMES:
+                events.add_metric((found.slug, outcome), getattr(found, outcome))
+            if found.p95_seconds is not None:
+                p95.add_metric((found.slug,), found.p95_seconds)
+        yield from (up, events, p95)
 
 
 def _values(found: WarehouseStatus) -> dict[str, float]:

@@ -80,11 +80,29 @@ class ArchiveStatus(msgspec.Struct, frozen=True):
     partitions: Sequence[Mapping[str, Any]]
 
 
+class DestinationStatus(msgspec.Struct, frozen=True):
+    """A destination and its events of the last 24 hours, by the time of receipt: `accepted` is the sum of the counts after it."""
+
+    slug: str
+    kind: str
+    nickname: str
+    state: str
+    error: str | None = None
+    accepted: int = 0
+    waiting: int = 0
+    filtered: int = 0
+    retrying: int = 0
+    failed: int = 0
+    delivered: int = 0
+    p95_seconds: float | None = None
+
+
 class Status(WarehouseStatus, frozen=True, kw_only=True):
     """Beside all warehouses the one that is meant where none is named: the only one, or the one called `warehouse`."""
 
     running: bool
     warehouses: Sequence[WarehouseStatus]
+    destinations: Sequence[DestinationStatus] = ()
     archive: ArchiveStatus | None = None
     """None where the settings have it off, or no server runs."""
 
@@ -104,6 +122,7 @@ def status(
     now: datetime,
     *,
     running: bool,
+    destinations: Sequence[DestinationStatus] = (),
     archive: ArchiveStatus | None = None,
     hours: float = 0.0,
 ) -> Status:
@@ -116,7 +135,7 @@ def status(
         _warehouse(sources, log, None, now),
     )
     fields = {name: getattr(first, name) for name in WarehouseStatus.__struct_fields__}
-    return Status(**fields, running=running, warehouses=warehouses, archive=archive)
+    return Status(**fields, running=running, warehouses=warehouses, destinations=destinations, archive=archive)
 
 
 class _Log:
