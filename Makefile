@@ -15,6 +15,7 @@ DEPTH ?= usual
 ROUNDS ?= 5
 SEED ?= 1
 WAREHOUSE ?= duckdb
+DELIVERY ?=
 LOCK_ARGS ?=
 PARTS ?=
 DEMO_ARGS ?=
@@ -28,7 +29,7 @@ help:
 	@echo "make check     lint, formatting, types, layers"
 	@echo "make format    write the formatting"
 	@echo "make bench     measure, beside nginx on the same machine (PARTS=collector,loads for some of it)"
-	@echo "make crash     kill it again and again (ROUNDS=5 SEED=1 WAREHOUSE=postgresql)"
+	@echo "make crash     kill it again and again (ROUNDS=5 SEED=1 WAREHOUSE=postgresql, or DELIVERY=1)"
 	@echo "make lock      write requirements/ from pyproject.toml (LOCK_ARGS=--upgrade for newer versions)"
 	@echo "make setup     only install what the above need"
 	@echo "make clean     remove what was installed and cached here; never data"
@@ -65,7 +66,7 @@ bench: $(VENV)/.test
 
 crash: $(VENV)/.test
 	@.ci/debian strace pg_ctlcluster=postgresql
-	$(BIN)/python tests/crash/run.py --rounds $(ROUNDS) --seed $(SEED) --warehouse $(WAREHOUSE)
+	$(BIN)/python tests/crash/run.py --rounds $(ROUNDS) --seed $(SEED) --warehouse $(WAREHOUSE) $(if $(DELIVERY),--delivery)
 
 lock: | .venv-lock/bin/uv
 	.venv-lock/bin/python .ci/lock.py $(LOCK_ARGS)

@@ -17,12 +17,15 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--warehouse", choices=("duckdb", "postgresql"), default="duckdb")
+    parser.add_argument("--delivery", action="store_true", help="kill what delivers to other tools")
     parser.add_argument("--folder", type=Path, help="an empty folder to work in; kept afterwards")
     chosen = parser.parse_args()
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="headrace-crash-") as temporary:
         folder = chosen.folder or Path(temporary)
-        if chosen.warehouse == "postgresql":
+        if chosen.delivery:
+            faults = _delivery(folder, chosen.rounds, chosen.seed)
+        elif chosen.warehouse == "postgresql":
             faults = _postgresql(folder, chosen.rounds, chosen.seed)
         else:
             report = torture(folder, chosen.rounds, chosen.seed, tell=True)
@@ -30,6 +33,15 @@ def main() -> int:
             faults = report.verdict.faults
     print(f"seed {chosen.seed}, {time.monotonic() - began:.0f} s")
     return 1 if faults else 0
+
+
+def _delivery(folder: Path, rounds: int, seed: int) -> list[str]:
+    """Returns what was found."""
+    from crash.delivering import torture
+
+    report = torture(folder, rounds, seed, tell=True)
+    print("\n".join(report.lines()))
+    return report.verdict.faults
 
 
 def _postgresql(folder: Path, rounds: int, seed: int) -> list[str]:
