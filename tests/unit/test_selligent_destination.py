@@ -292,7 +292,7 @@ def test_only_the_events_that_are_allowed_go() -> None:
     track = event_of({"type": "track", "event": "A", "userId": "42"})
     assert isinstance(preparation.prepare(track), Prepared)
     other = preparation.prepare(msgspec.structs.replace(track, event="B"))
-    assert Stopped("filtered", "FILTERED_BY_RULES") == other
+    assert Stopped("filtered", "FILTERED_BY_RULES", step="settings") == other
     assert isinstance(Preparation(kind()).prepare(msgspec.structs.replace(track, event="B")), Prepared)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from headrace.cli import assignments, options
+from headrace.cli import assignments, destination_test, options
 from headrace.cli.destination_shown import described, print_destination, print_next_steps, state
 from headrace.cli.options import ConfigFile, Data, Json
 from headrace.cli.output import plain, print_error, print_json, print_line, print_table
@@ -270,3 +270,6 @@ def _checked(chosen: Config, kind: str, slug: str, settings: dict[str, Any]) -> 
 def _print_warnings(warnings: Sequence[str]) -> None:
     for warning in warnings:
         print_error(f"note: {warning}")
+
+
+destination_test.register(commands)

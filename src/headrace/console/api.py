@@ -13,6 +13,7 @@ from litestar.params import Body, Parameter
 
 from headrace import __version__
 from headrace.config import WarehouseConfig
+from headrace.console import deliveries, destinations
 from headrace.console.jobs import Job
 from headrace.console.metrics import CONTENT_TYPE, metrics
 from headrace.console.status import Status
@@ -47,7 +48,7 @@ class Problem(msgspec.Struct, frozen=True):
     message: str
 
 
-class Working(Protocol):
+class Working(destinations.Destinations, deliveries.Telling, Protocol):
     """What the worker answers. All may be called from any thread and raise HeadraceError."""
 
     def status(self, hours: float = 0.0) -> Status:
@@ -120,6 +121,8 @@ def api(worker: Working, limits: WarehouseConfig) -> Litestar:
             show_warehouse,
             order_job,
             show_job,
+            *destinations.routes(worker),
+            *deliveries.routes(worker),
             _health(worker),
             _metrics(worker),
         ],

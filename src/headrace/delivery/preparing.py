@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -18,18 +18,23 @@ _PARTS: Final = 1_000_000
 _BARE: Final = (b"{}", b"[]", b"")
 
 
+Step = Literal["integrations", "filter", "sample", "type", "settings", "properties", "mapping"]
+
+
 class Stopped(NamedTuple):
-    """The event is not sent: it is filtered, or cannot be."""
+    """The event is not sent: it is filtered, or cannot be. `step` is where."""
 
     outcome: OutcomeName
     code: str
     detail: str = ""
+    step: Step = "filter"
 
 
-FILTERED_BY_INTEGRATIONS: Final = Stopped("filtered", "FILTERED_BY_INTEGRATIONS_OBJECT")
-FILTERED_BY_RULES: Final = Stopped("filtered", "FILTERED_BY_RULES")
-UNSUPPORTED: Final = Stopped("filtered", "UNSUPPORTED_EVENT_TYPE")
-UNMAPPED: Final = Stopped("filtered", "NO_MATCHING_MAPPING")
+FILTERED_BY_INTEGRATIONS: Final = Stopped("filtered", "FILTERED_BY_INTEGRATIONS_OBJECT", step="integrations")
+FILTERED_BY_RULES: Final = Stopped("filtered", "FILTERED_BY_RULES", step="filter")
+NOT_SAMPLED: Final = Stopped("filtered", "FILTERED_BY_RULES", step="sample")
+UNSUPPORTED: Final = Stopped("filtered", "UNSUPPORTED_EVENT_TYPE", step="type")
+UNMAPPED: Final = Stopped("filtered", "NO_MATCHING_MAPPING", step="mapping")
 
 
 class Preparation:
@@ -58,13 +63,15 @@ class Preparation:
     def _prepared(self, event: Event) -> Prepared | Stopped:
         if not self.is_wanted_by_event(event):
             return FILTERED_BY_INTEGRATIONS
-        if (self._filter is not None and not self._filter.matches(event)) or not self._is_sampled(event):
+        if self._filter is not None and not self._filter.matches(event):
             return FILTERED_BY_RULES
+        if not self._is_sampled(event):
+            return NOT_SAMPLED
         if event.type not in self._types:
             return UNSUPPORTED
         declined = self._declines(event)
         if declined is not None:
-            return Stopped(CODES[declined].outcome, declined)
+            return Stopped(CODES[declined].outcome, declined, step="settings")
         event = self._cut(event)
         if self.mapping.is_whole_event(event.type):
             return Prepared(event)
@@ -73,7 +80,7 @@ class Preparation:
             return UNMAPPED
         missing = self._missing(event.type, fields)
         if missing is not None:
-            return Stopped("failed", "PAYLOAD_VALIDATION_FAILED", f"the field {missing} is missing")
+            return Stopped("failed", "PAYLOAD_VALIDATION_FAILED", f"the field {missing} is missing", "mapping")
         return Prepared(event, fields)
 
     def is_wanted_by_event(self, event: Event) -> bool:
