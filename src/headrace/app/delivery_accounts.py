@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from headrace.app import folder, reach
 from headrace.app.deliveries import file_of
 from headrace.config import Config
 from headrace.console import warehouse_account
@@ -28,11 +30,20 @@ Ask = Callable[[str, str], QueryResult]
 class DeliveryAccounts:
     """May be called from any thread."""
 
-    def __init__(self, config: Config, workspace: Workspace, status: StatusOf, ask: Ask) -> None:
+    def __init__(
+        self,
+        config: Config,
+        workspace: Workspace,
+        status: StatusOf,
+        ask: Ask,
+        is_served: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`is_served` says whether a server works on the folder."""
         self._config = config
         self._workspace = workspace
         self._status = status
         self._ask = ask
+        self._is_served = is_served
 
     def every(self, since: str, until: str | None = None) -> Sequence[Account]:
         """Destinations and warehouses that are there. Raises RequestError for a period that is none."""
@@ -77,9 +88,10 @@ class DeliveryAccounts:
 
     def place(self, record: Destination) -> Place:
         """Where the books of a destination are."""
-        state = (
-            "removed" if record.removed_at else "disabled" if record.disabled else "paused" if record.paused else None
-        )
+        removed, off = record.removed_at is not None, record.disabled is not None
+        state = "removed" if removed else "disabled" if off else "paused" if record.paused else None
+        if state is None and not self._is_served():
+            state = "stopped"
         return Place(
             file_of(self._config.folder, record.slug), record.slug, record.kind, record.nickname, record.created_at, record.removed_at, state
         )  # fmt: skip
@@ -120,3 +132,21 @@ class DeliveryAccounts:
             return self._ask(warehouse_account.rejected_sql(period), slug).rows
         except HeadraceError as error:
             return str(error)
+
+
+@contextmanager
+def opened(config: Config) -> Iterator[DeliveryAccounts]:
+    """For a command, whether or not a server works on the folder. Raises NotFoundError where there is none."""
+    with Workspace.open(config.folder, create=False) as workspace:
+        yield told_by(config, workspace)
+
+
+def told_by(config: Config, workspace: Workspace) -> DeliveryAccounts:
+    """The files are read here; warehouses are asked through the server, if there is one."""
+    return DeliveryAccounts(
+        config,
+        workspace,
+        lambda hours: reach.status_of(config, hours),
+        lambda sql, slug: reach.query(config, sql, warehouse=slug),
+        lambda: folder.is_served(config.folder),
+    )

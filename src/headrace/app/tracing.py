@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
+from headrace.app import folder, reach
+from headrace.app.archiving import Archive
 from headrace.app.deliveries import FOLDER
-from headrace.app.delivery_accounts import Ask, DeliveryAccounts, StatusOf
+from headrace.app.delivery_accounts import Ask, DeliveryAccounts, StatusOf, told_by
 from headrace.config import Config
 from headrace.console.status import WarehouseStatus
 from headrace.console.tracing import Accepted, Row, Sight, Trace, in_warehouse, steps_of
@@ -22,6 +24,7 @@ from headrace.delivery.trace import Fate, Sighting
 from headrace.errors import HeadraceError, PositionError
 from headrace.event import Event, LogEntry
 from headrace.log.base import LogReader
+from headrace.log.sqlite import SqliteLog
 from headrace.warehouses.base import HISTORY_TABLES
 from headrace.workspace.records import Source, Warehouse
 from headrace.workspace.workspace import Workspace
@@ -298,3 +301,19 @@ def _closing(readers: Sequence[LogReader]) -> Iterator[Sequence[LogReader]]:
     finally:
         for reader in readers:
             reader.close()
+
+
+@contextmanager
+def opened(config: Config) -> Iterator[Tracer]:
+    """For a command, whether or not a server works on the folder. Raises NotFoundError where there is none."""
+    with Workspace.open(config.folder, create=False) as workspace:
+        log = SqliteLog(config.folder / folder.LOG, config.log)
+        archive = Archive(config, log, log.partitions())
+        yield Tracer(
+            config,
+            workspace,
+            told_by(config, workspace),
+            archive.readers,
+            lambda hours: reach.status_of(config, hours),
+            lambda sql, slug: reach.query(config, sql, warehouse=slug),
+        )

@@ -10,11 +10,41 @@ from typing import Annotated, Final, TextIO
 import typer
 
 from headrace import __version__
-from headrace.cli import alert, catalog, demo, destination, query, send, serve, simulate, source, status, warehouse
+from headrace.cli import (
+    alert,
+    catalog,
+    dead_letters,
+    delivery,
+    demo,
+    destination,
+    query,
+    send,
+    serve,
+    simulate,
+    source,
+    status,
+    trace,
+    warehouse,
+)
 from headrace.cli.output import print_error, print_line
 from headrace.errors import HeadraceError
 
-COMMANDS: Final = (serve, source, warehouse, destination, alert, catalog, send, simulate, query, status, demo)
+COMMANDS: Final = (
+    serve,
+    source,
+    warehouse,
+    destination,
+    alert,
+    catalog,
+    send,
+    simulate,
+    query,
+    status,
+    delivery,
+    trace,
+    dead_letters,
+    demo,
+)
 
 _INTERRUPTED: Final = 130  # what shells give a process that SIGINT ended
 _BROKEN_PIPE: Final = 141  # the same for SIGPIPE
