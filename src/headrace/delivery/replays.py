@@ -7,7 +7,7 @@ import time
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -20,6 +20,9 @@ State = Literal["ordered", "running", "paused", "cancelled", "done", "failed"]
 ENDED: Final = ("cancelled", "done", "failed")
 Outcome = Literal["any", "delivered", "filtered", "failed", "never"]
 """Which events by what became of them: `never` are those that this destination has not had, for example from before it was there."""
+OUTCOMES: Final = get_args(Outcome)
+_LEAP: Final = 1_000_000_000
+"""By as much the log's offsets leap after a crash."""
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -122,17 +125,23 @@ def matches(wanted: Outcome, outcome: str | None) -> bool:
     return wanted in ("any", outcome or "never")
 
 
+def entries_between(first: int, following: int) -> int:
+    """About how many entries there are: after a crash the log's offsets leap, and what was leapt over is none."""
+    return (following - first) % _LEAP
+
+
 def order(store: Store, wanted: Wanted, ranges: Iterable[Range]) -> int:
     """The new replay's number. It begins when the destination delivers. Raises ConfigError for a period without a log."""
     parts = [part for part in ranges if part.next > part.first]
-    total = sum(part.next - part.first for part in parts)
-    if not total:
+    if not parts:
         raise ConfigError(
-            "replay: neither the log nor the archive has events of that period; give --since and --until another"
+            "replay: neither the log nor the archive has events of that period that have gone by this destination; give --since and "
+            "--until another; what it has not reached yet comes by itself"
         )
     now = _now()
     positions = {str(part.partition): part.first for part in parts}
     ends = {str(part.partition): part.next for part in parts}
+    total = sum(entries_between(part.first, part.next) for part in parts)
     with store.writing() as cursor:
         cursor.execute(
             "INSERT INTO replays (created_at, wanted, state, positions, ends, total, changed_at) VALUES (?, ?, 'ordered', ?, ?, ?, ?)",
@@ -166,16 +175,60 @@ def active(store: Store) -> Replay | None:
     return _replay(rows[0]) if rows else None
 
 
-def change(store: Store, number: int, state: State, detail: str = "") -> Replay:
-    """Raises NotFoundError, and ConfigError for one that has ended."""
-    before = one(store, number)
-    if before.state in ENDED:
-        raise ConfigError(f"replay: number {number} is {before.state} already; order a new one")
+def pause(store: Store, number: int) -> Replay:
+    """It waits until it is resumed. Safe to call twice. Raises NotFoundError, and ConfigError for one that has ended."""
+    return _changed(store, number, "paused")
+
+
+def resume(store: Store, number: int) -> Replay:
+    """One that is not paused goes on as it does. Raises as `pause` does."""
+    return _changed(store, number, "ordered", only_from=("paused",))
+
+
+def cancel(store: Store, number: int) -> Replay:
+    """What is on its way is not called back. Raises as `pause` does."""
+    return _changed(store, number, "cancelled")
+
+
+def _changed(
+    store: Store, number: int, state: State, only_from: Sequence[State] = ("ordered", "running", "paused")
+) -> Replay:
+    """What a person ordered, in one transaction: the replay may have ended a moment before."""
+    with store.writing() as cursor:
+        found = cursor.execute("SELECT state FROM replays WHERE id = ?", (number,)).fetchone()
+        if found is not None and found[0] in ENDED:
+            raise ConfigError(f"replay: number {number} is {found[0]} already; order a new one")
+        if found is not None and found[0] in only_from:
+            cursor.execute("UPDATE replays SET state = ?, changed_at = ? WHERE id = ?", (state, _now(), number))
+    return one(store, number)
+
+
+def begin(store: Store, number: int) -> bool:
+    """Whether it runs now, rather than that it was paused or cancelled meanwhile. For the one who replays."""
     with store.writing() as cursor:
         cursor.execute(
-            "UPDATE replays SET state = ?, detail = ?, changed_at = ? WHERE id = ?", (state, detail, _now(), number)
+            "UPDATE replays SET state = 'running', changed_at = ? WHERE id = ? AND state IN ('ordered', 'running')",
+            (_now(), number),
         )
-    return one(store, number)
+        return cursor.rowcount == 1
+
+
+def end(store: Store, number: int, state: Literal["done", "failed"], detail: str = "") -> None:
+    """For the one who replays. A replay that is done has passed all that it had to, whatever was guessed at its beginning; one that was
+    cancelled stays so."""
+    total = "passed" if state == "done" else "total"
+    with store.writing() as cursor:
+        cursor.execute(
+            f"UPDATE replays SET state = ?, total = {total}, detail = CASE ? WHEN '' THEN detail ELSE ? END, changed_at = ? "  # noqa: S608
+            "WHERE id = ? AND state IN ('ordered', 'running', 'paused')",
+            (state, detail, detail, _now(), number),
+        )
+
+
+def note(store: Store, number: int, detail: str) -> None:
+    """Why it does not get on, or what it could not read."""
+    with store.writing() as cursor:
+        cursor.execute("UPDATE replays SET detail = ? WHERE id = ?", (detail, number))
 
 
 def advance(store: Store, number: int, partition: int, following: int, passed: int, ended: Sequence[Ended]) -> None:
@@ -186,9 +239,18 @@ def advance(store: Store, number: int, partition: int, following: int, passed: i
         positions = json.loads(cursor.execute("SELECT positions FROM replays WHERE id = ?", (number,)).fetchone()[0])
         positions[str(partition)] = following
         cursor.execute(
-            "UPDATE replays SET positions = ?, passed = passed + ?, delivered = delivered + ?, filtered = filtered + ?, "
+            "UPDATE replays SET positions = ?, passed = passed + ?, total = max(total, passed + ?), delivered = delivered + ?, filtered = filtered + ?, "
             "failed = failed + ?, changed_at = ? WHERE id = ?",
-            (json.dumps(positions), passed, tally["delivered"], tally["filtered"], tally["failed"], _now(), number),
+            (
+                json.dumps(positions),
+                passed,
+                passed,
+                tally["delivered"],
+                tally["filtered"],
+                tally["failed"],
+                _now(),
+                number,
+            ),
         )
         cursor.executemany(
             "INSERT OR REPLACE INTO replayed VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
