@@ -23,6 +23,7 @@ from headrace.app.deliveries import Deliveries
 from headrace.app.delivery_accounts import DeliveryAccounts
 from headrace.app.destination_states import destination_states
 from headrace.app.loading import Loading
+from headrace.app.replay_orders import ReplayOrders
 from headrace.app.tracing import Tracer
 from headrace.app.warehouses import Warehouses
 from headrace.config import Config
@@ -60,6 +61,7 @@ class Worker:
         self._sources_turn = threading.Lock()
         self._status_readers = self.archive.readers()
         self._status_turn = threading.Lock()
+        self.replays = ReplayOrders(config, self._workspace, self.archive.readers)
         self.deliveries = Deliveries(config, self._workspace, self.archive.readers)
         self.warehouses = Warehouses(
             config, self._workspace, self.archive.readers, self.sources, self.archive.stored, self.deliveries.needed
