@@ -7,6 +7,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from headrace.delivery import account as accounts
 from headrace.delivery import dead_letters, feed
 from headrace.delivery.account import Account, Period, Place, account
 from headrace.delivery.store import Commit, Passed, Store, Story, milliseconds, minute_of
+from headrace.destinations.base import OutcomeName
 from headrace.event import Event
 from made_events import made
 
@@ -63,7 +65,7 @@ class Scene:
             event = self.events[offset]
             if event.source not in OWN:
                 continue
-            outcome = self.random.choice(("delivered", "delivered", "filtered", "retrying", "failed"))
+            outcome: OutcomeName = self.random.choice(("delivered", "delivered", "filtered", "retrying", "failed"))
             code = self.random.choice(CODES[outcome])
             if outcome in ("delivered", "filtered"):
                 commit.counts[_minute(event), event.source, outcome, code] += 1
@@ -122,7 +124,7 @@ def _minute(event: Event) -> int:
     return minute_of(milliseconds(event))
 
 
-def _story(offset: int, event: Event, outcome: str, code: str) -> Story:
+def _story(offset: int, event: Event, outcome: OutcomeName, code: str) -> Story:
     at = milliseconds(event)
     return Story(
         0,
@@ -136,7 +138,7 @@ def _story(offset: int, event: Event, outcome: str, code: str) -> Story:
         at,
         at if outcome == "retrying" else 0,
         [[at, 0.1, code]],
-    )  # type: ignore[arg-type]
+    )
 
 
 @pytest.fixture
@@ -183,7 +185,7 @@ def test_the_parts_of_a_period_are_the_period(scenes: list[Scene]) -> None:
         scene.live(20)
         whole = scene.told()
         cuts = [0, *sorted(scene.random.sample(range(1, MINUTES), 5)), MINUTES + 2]
-        parts = [scene.told(since, until) for since, until in zip(cuts, cuts[1:], strict=False)]
+        parts = [scene.told(since, until) for since, until in pairwise(cuts)]
         assert {name: getattr(whole, name) for name in names} == {
             name: sum(getattr(part, name) for part in parts) for name in names
         }

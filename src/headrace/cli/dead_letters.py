@@ -108,8 +108,8 @@ def replay(
         print_json(msgspec.to_builtins(found))
         return
     codes = ", ".join(f"{n:,} {code}" for code, n in found.by_code.items())
-    what = "would be sent again" if dry_run else "are being sent again"
-    print_line(f"{found.events:,} dead letters {what}{': ' + codes if codes else ''}.")
+    what = "would be sent again" if dry_run else "to be sent again"
+    print_line(f"{found.events:,} dead letter{'' if found.events == 1 else 's'} {what}{': ' + codes if codes else ''}.")
     if found.events and not dry_run:
         print_line(f"Watch them: headrace delivery show {slug} --since 7d")
         if not folder.is_served(chosen.folder):

@@ -62,6 +62,8 @@ def _quickness(found: Account) -> str:
 
 
 def _trouble(found: Account) -> Iterator[str]:
+    from headrace.delivery.account import in_words  # noqa: PLC0415 - --help needs none of it
+
     since = f" since {found.error_since:%Y-%m-%d %H:%M} UTC" if found.error_since else ""
     match found.state:
         case "paused" | "disabled":
@@ -72,7 +74,7 @@ def _trouble(found: Account) -> Iterator[str]:
         case "stopped":
             yield "No server runs, so nothing is delivered now; start it: headrace serve"
         case _ if found.error and found.what == "destination":
-            remedy = next((error.remedy for error in found.errors if found.error.startswith(f"{error.code}:")), "")
+            remedy = in_words(found.error.partition(":")[0])["remedy"]
             yield f"Nothing gets through{since}: {found.error}{'; what to do: ' + remedy if remedy else ''}"
         case _ if found.error:
             yield f"Loading stands still: {found.error}"
@@ -89,9 +91,7 @@ def _print_errors(errors: Sequence[ErrorFigures]) -> None:
         ),
         "",
     )  # fmt: skip
-    for error in errors:
-        if error.outcome == "filtered":
-            continue
+    for error in {error.code: error for error in reversed(errors) if error.outcome != "filtered"}.values():
         said = f" It said: {error.detail}." if error.detail else ""
         print_line(plain(f"{error.code}: {error.description}{said} What to do: {error.remedy} ({error.link})"))
 

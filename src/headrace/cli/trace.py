@@ -48,9 +48,7 @@ def trace(
         for step in found.steps:
             print_line(plain(step))
         if found.looked_back_to is not None and found.is_found:
-            print_line(
-                f"(found by reading the log backwards, {found.looked_back_to:%Y-%m-%d %H:%M} UTC at the furthest)"
-            )
+            print_line("(nothing else knew the id: the log was read backwards)")
         for note in found.notes:
             print_error(f"note: {note}")
     if not found.is_found:

@@ -8,16 +8,16 @@ from typing import Annotated, Any, Final, Protocol
 
 import msgspec
 from litestar import get, post
-from litestar.params import Body, Parameter
+from litestar.params import Body, FromPath, FromQuery, QueryParameter
 
 from headrace.console.tracing import Trace
 from headrace.delivery.account import Account, Point
 from headrace.delivery.account_samples import SampleShown
 from headrace.delivery.dead_letters import MOST, Page, Revived, Wanted
 
-Since = Annotated[str, Parameter(description="So long ago (10m, 1h, 24h, 7d), or a moment in ISO 8601.")]
-Until = Annotated[str | None, Parameter(description="A moment in ISO 8601; now, if not given.")]
-Limit = Annotated[int, Parameter(ge=1, le=MOST)]
+Since = Annotated[str, QueryParameter(description="So long ago (10m, 1h, 24h, 7d), or a moment in ISO 8601.")]
+Until = Annotated[str | None, QueryParameter(description="A moment in ISO 8601; now, if not given.")]
+Limit = Annotated[int, QueryParameter(ge=1, le=MOST)]
 DAY: Final = "24h"
 
 
@@ -59,45 +59,45 @@ def routes(of: Telling) -> list[Any]:
         return of.accounts.every(since, until)
 
     @get("/api/deliveries/{slug:str}", sync_to_thread=True)
-    def show_delivery(slug: str, since: Since = DAY, until: Until = None) -> Account:
+    def show_delivery(slug: FromPath[str], since: Since = DAY, until: Until = None) -> Account:
         return of.accounts.one(slug, since, until)
 
     @get("/api/deliveries/{slug:str}/trend", sync_to_thread=True)
-    def show_trend(slug: str, since: Since = DAY, until: Until = None) -> Sequence[Point]:
+    def show_trend(slug: FromPath[str], since: Since = DAY, until: Until = None) -> Sequence[Point]:
         return of.accounts.one(slug, since, until).trend
 
     @get("/api/deliveries/{slug:str}/samples", sync_to_thread=True)
-    def show_samples(slug: str, limit: Limit = 10) -> Sequence[SampleShown]:
+    def show_samples(slug: FromPath[str], limit: Limit = 10) -> Sequence[SampleShown]:
         return of.accounts.samples(slug, None, limit)
 
     @get("/api/deliveries/{slug:str}/errors/{code:str}/samples", sync_to_thread=True)
-    def show_samples_of_code(slug: str, code: str, limit: Limit = 10) -> Sequence[SampleShown]:
+    def show_samples_of_code(slug: FromPath[str], code: FromPath[str], limit: Limit = 10) -> Sequence[SampleShown]:
         return of.accounts.samples(slug, code, limit)
 
     @get("/api/deliveries/{slug:str}/dead-letters", sync_to_thread=True)
     def show_dead_letters(
-        slug: str,
-        code: str | None = None,
-        source: str | None = None,
-        event: str | None = None,
-        message_id: str | None = None,
-        text: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
+        slug: FromPath[str],
+        code: FromQuery[str | None] = None,
+        source: FromQuery[str | None] = None,
+        event: FromQuery[str | None] = None,
+        message_id: FromQuery[str | None] = None,
+        text: FromQuery[str | None] = None,
+        since: FromQuery[datetime | None] = None,
+        until: FromQuery[datetime | None] = None,
         limit: Limit = 50,
-        after: str | None = None,
+        after: FromQuery[str | None] = None,
     ) -> Page:
         wanted = Wanted(code, source, event, message_id, text, since, until)
         return of.accounts.dead_letters(slug, wanted, limit=limit, after=after)
 
     @post("/api/deliveries/{slug:str}/dead-letters/replay", sync_to_thread=True, status_code=200)
     def replay_dead_letters(
-        slug: str, data: Annotated[DeadLetterOrder, Body(description="Which are sent again")]
+        slug: FromPath[str], data: Annotated[DeadLetterOrder, Body(description="Which are sent again")]
     ) -> Revived:
         return of.accounts.replay_dead_letters(slug, data.wanted, dry_run=data.dry_run)
 
     @get("/api/trace/{message_id:str}", sync_to_thread=True)
-    def show_trace(message_id: str, since: Since = DAY) -> Trace:
+    def show_trace(message_id: FromPath[str], since: Since = DAY) -> Trace:
         return of.trace(message_id, since)
 
     return [show_deliveries, show_delivery, show_trend, show_samples, show_samples_of_code, show_dead_letters, replay_dead_letters,

@@ -187,12 +187,8 @@ def _story(row: Sequence[Any], place: Place) -> dict[str, Any]:
     )
     if place.state is not None:
         when = f"not before the destination, which is {place.state}, goes on"
-    tried = f"{attempts} attempt{'' if attempts == 1 else 's'}"
-    return {
-        **found,
-        "next_at": next_at,
-        "text": f"it is being retried after {tried}: {_reason('', code, detail)} ({when})",
-    }
+    tried = f"being retried after {attempts} attempt{'' if attempts == 1 else 's'}" if attempts else "to be sent again"
+    return {**found, "next_at": next_at, "text": f"it is {tried}: {_reason('', code, detail)} ({when})"}
 
 
 def _reason(outcome: str, code: str, detail: str) -> str:
