@@ -31,7 +31,7 @@ HOURS: Final = 35 * 24.0
 JOIN_SECONDS: Final = 2.0
 _ASK_AGAIN_SECONDS: Final = 10.0
 _NOW: Final = timedelta(minutes=1)
-"""A period that ends within this ends now."""
+"""A period that ends within this ends now. Periods are whole minutes, and the one that has begun counts."""
 
 
 class WorkerFigures:
@@ -53,13 +53,14 @@ class WorkerFigures:
         place = Place(
             file_of(self._config.folder, record.slug), record.slug, record.kind, record.nickname, record.created_at
         )
-        found = account(place, Period(since, until))
+        is_now = until >= datetime.now(UTC) - _NOW
+        found = account(place, Period(since, until + _NOW if is_now else until))
         return DestinationFigures(
             record.slug,
             record.nickname,
             delivered=found.delivered,
             failed=found.failed,
-            retrying=found.retrying + (_held_up(found) if until >= datetime.now(UTC) - _NOW else 0),
+            retrying=found.retrying + (_held_up(found) if is_now else 0),
             state=_state(record, found),
             error=record.disabled or found.error or next((error.code for error in found.errors), ""),
         )

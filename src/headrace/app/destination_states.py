@@ -15,11 +15,12 @@ from headrace.workspace.records import Destination
 from headrace.workspace.workspace import Workspace
 
 PERIOD: Final = timedelta(hours=24)
+MINUTE: Final = timedelta(minutes=1)
 
 
 def destination_states(config: Config, workspace: Workspace) -> Sequence[DestinationStatus]:
     """Those that are not removed, with the figures of the last 24 hours."""
-    until = datetime.now(UTC)
+    until = datetime.now(UTC) + MINUTE  # periods are whole minutes, and the one that has begun counts
     return [_state(config, record, Period(until - PERIOD, until)) for record in workspace.destinations()]
 
 
