@@ -88,6 +88,9 @@ class Deliveries:
         self._allowed = AllowedNetworks(config.allowed_networks)
         self._posts: dict[str, _Post] = {}
         self._revision = -1
+        self._delayed: set[str] = set()
+        """Destinations that could not be taken up for now: they are tried again."""
+        self._again_at = 0.0
         self._feed: Feed | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ready = threading.Event()
@@ -108,7 +111,7 @@ class Deliveries:
 
     def needed(self) -> Mapping[int, int] | None:
         """By partition from where on the log is needed; None while nobody knows."""
-        if not self._ready.is_set() or self._revision < 0:
+        if not self._ready.is_set() or self._revision < 0 or self._delayed:
             return None
         needed: dict[int, int] = {}
         for post in list(self._posts.values()):
@@ -152,7 +155,7 @@ class Deliveries:
     async def _deliver(self) -> None:
         self._stop, self._turn = asyncio.Event(), asyncio.Lock()
         self._loop = asyncio.get_running_loop()
-        self._posts, self._revision = {}, -1
+        self._posts, self._revision, self._delayed = {}, -1, set()
         self._feed = Feed(self._open_readers(), self._folder)
         following = asyncio.create_task(self._feed.follow())
         clearing = asyncio.create_task(self._clear())
@@ -185,7 +188,8 @@ class Deliveries:
     async def _notice(self) -> None:
         assert self._turn is not None  # noqa: S101 - set before anybody can call
         async with self._turn:
-            if await asyncio.to_thread(self._workspace.revision) != self._revision:
+            is_due = self._delayed and time.monotonic() >= self._again_at
+            if is_due or await asyncio.to_thread(self._workspace.revision) != self._revision:
                 await self._follow()
 
     async def _follow(self) -> None:
@@ -193,18 +197,25 @@ class Deliveries:
         live = {record.slug: record for record in records if record.removed_at is None}
         for slug in [slug for slug in self._posts if slug not in live]:
             self._removing.add(asyncio.create_task(self._remove(self._posts.pop(slug))))
-        for record in live.values():
-            try:
-                await self._take_up(record)
-            except (HeadraceError, OSError) as error:
+        delayed: set[str] = set()
+        for record, error in zip(
+            live.values(),
+            await asyncio.gather(*(self._take_up(record) for record in live.values()), return_exceptions=True),
+            strict=True,
+        ):
+            if isinstance(error, (HeadraceError, OSError)):
                 logger.critical("destination %s: nothing is delivered to it: %s", record.slug, error)
-        self._revision = revision
+                delayed.update([record.slug] if isinstance(error, (RetryableError, OSError)) else ())
+            elif error is not None:
+                raise error
+        self._revision, self._delayed = revision, delayed
+        self._again_at = time.monotonic() + AGAIN_SECONDS
 
     async def _take_up(self, record: Destination) -> None:
         assert self._feed is not None  # noqa: S101 - set before anybody can call
         post = self._posts.get(record.slug)
         if post is None:
-            post = _Post(record, Store(file_of(self._config.folder, record.slug)))
+            post = _Post(record, await asyncio.to_thread(Store, file_of(self._config.folder, record.slug)))
             self._posts[record.slug] = post
         wanted = _Wanted(
             record.kind,
@@ -215,9 +226,9 @@ class Deliveries:
         post.record = record
         if wanted == post.wanted:
             return
-        post.wanted = wanted
         known = await take_up(post.store, self._feed, record.sources, record.created_at)
         post.positions = post.positions or known
+        post.wanted = wanted
         # Beside the rest: what is on its way in the old form may take its time.
         post.change = asyncio.create_task(self._change(post, wanted, post.change))
 
@@ -230,7 +241,7 @@ class Deliveries:
         if not wanted.is_running:
             disabled = post.record.disabled
             state = {"state": "disabled" if disabled else "paused", "error": disabled or "", "since": time.time()}
-            post.store.note("state", state)
+            await self._note_state(post, state)
         else:
             post.task = asyncio.create_task(self._keep_delivering(post, wanted), name=f"deliver-{post.record.slug}")
 
@@ -240,9 +251,16 @@ class Deliveries:
         if post.change is not None:
             await asyncio.wait([post.change])
         await self._halt(post, STOP_SECONDS)
-        post.store.note("state", {"state": "removed", "error": "", "since": time.time()})
+        await self._note_state(post, {"state": "removed", "error": "", "since": time.time()})
         post.store.close()
         await asyncio.to_thread(shutil.rmtree, place_of(self._config, post.record.slug).folder, ignore_errors=True)
+
+    async def _note_state(self, post: _Post, state: Mapping[str, Any]) -> None:
+        """Beside the loop: books that are locked hold up no other destination."""
+        try:
+            await asyncio.to_thread(post.store.note, "state", state)
+        except RetryableError as error:
+            logger.warning("destination %s: its state cannot be noted: %s", post.record.slug, error)
 
     def _revealed(self, slug: str) -> Mapping[str, Any] | str:
         try:
@@ -272,8 +290,7 @@ class Deliveries:
                 text = self._told(error, post.record.kind, wanted.settings)
                 logger.critical("destination %s: nothing is delivered to it: %s", slug, text)
                 logger.debug("destination %s", slug, exc_info=error)
-                with suppress(RetryableError):
-                    post.store.note("state", {"state": "failing", "error": text, "since": time.time()})
+                await self._note_state(post, {"state": "failing", "error": text, "since": time.time()})
             else:
                 return
             await asyncio.sleep(AGAIN_SECONDS)

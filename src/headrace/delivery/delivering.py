@@ -140,8 +140,9 @@ class Delivering:
     async def _begin(self) -> None:
         known = await take_up(self._store, self._feed, self._sources, self._added_at)
         self._windows.update({partition: Window(at) for partition, at in known.items()})
-        self._store.requeue(self._now_ms())
-        self._has_waiting = self._store.retrying() > 0
+        while await self._books.in_thread(self._store.requeue, self._now_ms()):
+            pass
+        self._has_waiting = await self._books.in_thread(self._store.retrying) > 0
         await self._open()
 
     async def _open(self) -> None:
@@ -150,7 +151,7 @@ class Delivering:
                 await self._kind.open()
             except (ConfigError, RetryableError) as error:
                 self._note_error(self._mask(str(error)))
-                self._store.note("state", self.state())
+                await self._books.in_thread(self._store.note, "state", self.state())
                 await asyncio.sleep(OPEN_AGAIN_SECONDS)
             else:
                 self._note_error("")
@@ -528,10 +529,10 @@ async def take_up(store: Store, feed: Feed, sources: Collection[str], added_at: 
     paused. Safe to call twice. Raises PositionError when its books are of another log, and RetryableError."""
     first_minute = minute_of(int(added_at.timestamp() * 1_000)) - 24 * 60
     positions, before = await feed.counted(first_minute)
-    known = store.positions(feed.incarnation)
+    known = await asyncio.to_thread(store.positions, feed.incarnation)
     fresh = {partition: at for partition, at in positions.items() if partition not in known}
     if fresh:
         own = {} if known else {key: events for key, events in before.items() if key[1] in sources}
-        store.begin(feed.incarnation, fresh, own, sorted(sources))
-    store.connect(known, sorted(sources))
-    return store.positions(feed.incarnation)
+        await asyncio.to_thread(store.begin, feed.incarnation, fresh, own, sorted(sources))
+    await asyncio.to_thread(store.connect, known, sorted(sources))
+    return await asyncio.to_thread(store.positions, feed.incarnation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from hashlib import blake2b
 from typing import Any, Final, Literal, NamedTuple
 
@@ -13,6 +14,9 @@ from headrace.errors import ConfigError, RejectedEventError
 from headrace.event import Event
 from headrace.filters import Filter, compile_filter
 
+logger = logging.getLogger(__name__)
+
+DETAIL_CHARACTERS: Final = 1_000
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 _PARTS: Final = 1_000_000
 _BARE: Final = (b"{}", b"[]", b"")
@@ -59,6 +63,9 @@ class Preparation:
             return self._prepared(event)
         except RejectedEventError as error:
             return Stopped("failed", "FILTER_FAILED", str(error))
+        except Exception as error:  # whatever one event does, those behind it go on
+            logger.exception("delivery: the event %s cannot be prepared", event.message_id)
+            return Stopped("failed", "INTERNAL", f"{type(error).__name__}: {error}"[:DETAIL_CHARACTERS])
 
     def _prepared(self, event: Event) -> Prepared | Stopped:
         if not self.is_wanted_by_event(event):

@@ -118,6 +118,9 @@ class Store:
             raise
 
     def _prepare(self) -> None:
+        version = self.read("PRAGMA user_version")[0][0]
+        if version == VERSION:
+            return  # without a lock, which another process may hold
         with self.writing() as cursor:
             version = cursor.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
@@ -157,8 +160,11 @@ class Store:
 
     def connect(self, positions: Mapping[int, int], sources: Sequence[str]) -> None:
         """Note which sources count from these positions on. Safe to call twice."""
-        with self.writing() as cursor:
-            self._note_sources(cursor, positions, sources)
+        latest = "SELECT partition, sources FROM connected ORDER BY offset"
+        known = {partition: set(json.loads(text)) for partition, text in self.read(latest)}
+        if any(known.get(partition) != set(sources) for partition in positions):
+            with self.writing() as cursor:
+                self._note_sources(cursor, positions, sources)
 
     def _note_sources(self, cursor: sqlite3.Cursor, positions: Mapping[int, int], sources: Sequence[str]) -> None:
         text = json.dumps(sorted(sources))
