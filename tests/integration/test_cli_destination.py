@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-import typer
 
 from headrace import cli
 from headrace.app import destination_checks, folder, reach
@@ -30,8 +29,6 @@ __all__ = ["made"]
 
 pytestmark = pytest.mark.usefixtures("made")
 
-COMMANDS: Any = typer.main.get_command(cli.app)
-"""Built once: that is most of what a command takes."""
 OF_EVERY_KIND = ("filter", "mapping", "concurrency", "horizon_hours")
 
 
@@ -56,7 +53,7 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
 
     def run(*arguments: object) -> Answer:
         capfd.readouterr()
-        code = cli.run(COMMANDS, [str(argument) for argument in arguments])
+        code = cli.run(cli.app, [str(argument) for argument in arguments])
         return Answer(code, *capfd.readouterr())
 
     return run

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import psutil
 import pytest
-import typer
 from litestar.testing import TestClient
 
 import kafka_cluster
@@ -25,7 +24,6 @@ from headrace.event import EVENT_TYPES
 from headrace.workspace.workspace import Workspace
 from own_functions import written
 
-COMMANDS: Any = typer.main.get_command(cli.app)
 SECRET = "whsec_" + "c2VjcmV0" * 6
 STEPS = ["source", "integrations", "filter", "type", "mapping", "request", "answer"]
 
@@ -73,7 +71,7 @@ def run(capfd: pytest.CaptureFixture[str], data: Path) -> Run:
     def run(*arguments: object) -> Answer:
         capfd.readouterr()
         line = ["destination", "test", *map(str, arguments), "--data", str(data)]
-        code = cli.run(COMMANDS, line)
+        code = cli.run(cli.app, line)
         return Answer(code, *capfd.readouterr())
 
     return run

@@ -87,12 +87,12 @@ app: Final = application()
 
 
 @cache
-def _built(commands: typer.Typer) -> Callable[..., Any]:
+def _built(commands: typer.Typer | Callable[..., Any]) -> Callable[..., Any]:
     """What a Typer makes of its functions at each call, made once: a tenth of a second for all commands."""
-    return typer.main.get_command(commands)
+    return typer.main.get_command(commands) if isinstance(commands, typer.Typer) else commands
 
 
-def run(commands: typer.Typer, arguments: Sequence[str] | None = None) -> int:
+def run(commands: typer.Typer | Callable[..., Any], arguments: Sequence[str] | None = None) -> int:
     """Run the command that the arguments (None: sys.argv) name. The exit code is 1 for an error that headrace explains,
     2 for wrong usage."""
     code, stdout = 0, sys.stdout
