@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,15 @@ import pytest
 from delivery_house import WEBHOOK, House, Tool
 from headrace.delivery import replays
 from headrace.delivery.preparing import Preparation
-from headrace.delivery.replaying import estimate
+from headrace.delivery.replaying import estimate, lost_in, part_of, passed_by
 from headrace.delivery.replays import Range, Wanted
 from headrace.delivery.store import Store
 from headrace.destinations import base
-from headrace.destinations.base import Answer, Place
+from headrace.destinations.base import Answer, Place, Request
 from headrace.errors import ConfigError
+from headrace.log._sqlite_reader import SqliteReader
+from headrace.log.base import Gap, Slice, Tally
+from segment_events import event_of
 
 ALWAYS = Wanted(0, 1 << 60)
 
@@ -144,3 +148,119 @@ def test_a_pause_waits_even_where_the_tool_hangs(house: House) -> None:
     house.deliver(tool, 1.0)
     assert [] == tool.ids
     assert {"delivered": 10} == house.counts()
+
+
+def test_a_pause_is_not_overrun_by_what_replays(house: House) -> None:
+    delivered(house)
+    number = ordered(house)
+    store = Store(house.file)
+    replays.pause(store, number)
+    assert not replays.begin(store, number)
+    assert "paused" == replays.one(store, number).state
+    assert "paused" == replays.pause(store, number).state
+    assert "ordered" == replays.resume(store, number).state
+    assert replays.begin(store, number), "the control"
+    assert "running" == replays.resume(store, number).state
+    replays.cancel(store, number)
+    replays.end(store, number, "done")
+    assert "cancelled" == replays.one(store, number).state
+    store.close()
+
+
+def test_a_users_events_keep_their_order_where_the_destination_asks_for_it(house: House) -> None:
+    users = ["ada", "bob", "ada", "bob", "ada"]
+    first = Tool()
+    house.deliver(first, lambda: len(first.ids) == 5, meanwhile=lambda: house.accept([{"userId": u} for u in users]))
+    settings = {"ordered": True, "concurrency": 4}
+
+    def sent(settings: Mapping[str, object]) -> list[str]:
+        """Of Ada, whose first event fails once."""
+        failed: list[bool] = []
+
+        def answer(request: Request) -> Answer:
+            if b"m-0" in request.body and not failed:
+                failed.append(True)
+                return Answer(503)
+            return Answer(200)
+
+        tool = Tool(answer)
+        number = ordered(house, following=5)
+        house.deliver(tool, lambda: shown(house, number).state == "done", settings=settings)
+        assert 5 == shown(house, number).delivered
+        return [each for each in tool.ids if each in ("m-0", "m-2", "m-4")]
+
+    assert ["m-0", "m-0", "m-2", "m-4"] == sent(settings)
+    assert "m-0" == sent({"concurrency": 4})[-1], "the control"
+
+
+def test_a_wrong_key_makes_a_replay_wait_rather_than_fail(house: House) -> None:
+    delivered(house, 3)
+    ordered(house, following=3)
+    wrong = [Answer(401)] * 2
+    tool = Tool(lambda _: wrong.pop() if wrong else Answer(200))
+    house.deliver(tool, lambda: shown(house).state == "done")
+    assert (3, 0) == (shown(house).delivered, shown(house).failed)
+    assert 5 == len(tool.ids)
+
+
+def test_what_a_tool_refuses_is_counted_and_named(house: House) -> None:
+    delivered(house, 3)
+    ordered(house, following=3)
+    tool = Tool(lambda request: Answer(400 if b"m-1" in request.body else 200))
+    house.deliver(tool, lambda: shown(house).state == "done")
+    assert (2, 1) == (shown(house).delivered, shown(house).failed)
+    assert [("m-1", "failed", "BAD_REQUEST")] == house.rows("SELECT message_id, outcome, code FROM replayed")
+    assert {"delivered": 3} == house.counts()
+
+
+def test_a_fault_of_a_replay_ends_it_and_nothing_else(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    delivered(house, 3)
+    ordered(house, following=3)
+
+    def broken() -> list[SqliteReader]:
+        raise KeyError("a fault of ours")
+
+    monkeypatch.setattr(house, "readers", broken)
+    tool = Tool()
+    house.deliver(tool, lambda: shown(house).state == "failed")
+    assert "a fault of ours" in shown(house).detail
+    house.deliver(tool, lambda: len(tool.ids) == 2, meanwhile=lambda: house.tracks(2))
+    assert "number 1 has failed" in caplog.text
+
+
+def test_what_was_guessed_at_the_beginning_is_put_right_at_the_end(house: House) -> None:
+    delivered(house, 4)
+    ordered(house, following=9)
+    assert 9 == shown(house).total
+    tool = Tool()
+    house.deliver(tool, lambda: shown(house).state == "done")
+    assert (4, 4, 4) == (shown(house).total, shown(house).passed, shown(house).delivered)
+
+
+def test_events_that_are_gone_are_spoken_of(house: House) -> None:
+    delivered(house, 4)
+    ordered(house, following=4)
+    lost = Gap(0, 4, {"selligent": Tally(3, 1), "other": Tally(9)}, "log_removed", "segment 0 was removed")
+    found = part_of(ScriptedReader(Slice((), 4, (lost,))), 0, 4)
+    assert (13, 3) == (passed_by(found), lost_in(found, ALWAYS, ["selligent"]))
+    assert 0 == lost_in(found, Wanted(0, 1, sources=("shop",)), ["selligent", "shop"])
+
+
+class ScriptedReader(SqliteReader):
+    """Answers with one slice."""
+
+    def __init__(self, found: Slice) -> None:
+        self._found = found
+
+    def read(self, offset: int, *, max_entries: int, max_bytes: int) -> Slice:
+        del offset, max_entries, max_bytes
+        return self._found
+
+
+def test_nothing_beyond_the_end_is_taken() -> None:
+    entries = [event_of({"type": "track", "messageId": str(number)}) for number in range(5)]
+    found = part_of(ScriptedReader(Slice(entries, 15)), 10, 13)
+    assert (13, ["0", "1", "2"]) == (found.next, [entry.message_id for entry in found.entries])
+    assert 13 == part_of(ScriptedReader(Slice((), 10)), 10, 13).next, "it always goes on"
