@@ -36,13 +36,13 @@ CREATE TABLE events (
   received_at INTEGER NOT NULL,
   outcome TEXT NOT NULL, code TEXT NOT NULL, detail TEXT NOT NULL,
   attempts INTEGER NOT NULL, first_at INTEGER NOT NULL, last_at INTEGER NOT NULL, due_at INTEGER NOT NULL,
-  history TEXT NOT NULL, line BLOB,
-  UNIQUE (partition, offset)
+  history TEXT NOT NULL, line BLOB
 );
+-- An offset has one row, and one messageId. Ids are looked for by walking through this: in the order of ids, which is random, every new
+-- row would cost a page of its own.
+CREATE UNIQUE INDEX events_in_order ON events (partition, offset, message_id);
 CREATE INDEX events_due ON events (due_at) WHERE outcome = 'retrying';
 CREATE INDEX events_of_user ON events (user_key, id) WHERE outcome = 'retrying' AND user_key IS NOT NULL;
--- Walked through for a messageId: random ids in order would cost every new row a page of its own.
-CREATE INDEX events_message_ids ON events (id, message_id);
 CREATE INDEX events_failed ON events (code, received_at) WHERE outcome = 'failed';
 
 CREATE TABLE minutes (

@@ -65,10 +65,10 @@ def sightings(file: Path, message_id: str) -> list[Sighting]:
     """Events with this id that have a row of their own in a destination's books: those that were retried or failed. Raises RetryableError."""
     if not file.exists():
         return []
-    # By the id of the row: the index has nothing but these, so it is quickly walked through.
+    # The index has nothing but places and ids, so it is quickly walked through.
     select = (
         "SELECT partition, offset, source, received_at FROM events WHERE id IN "
-        "(SELECT id FROM events INDEXED BY events_message_ids WHERE message_id = ?) ORDER BY 1, 2"
+        "(SELECT id FROM events INDEXED BY events_in_order WHERE message_id = ?) ORDER BY 1, 2"
     )
     with reading(file) as books:
         return [Sighting(row[0], row[1], row[2], moment(row[3])) for row in books.execute(select, (message_id,))]
