@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
 from delivery_house import EVENING_BEFORE, House, _wait
 from headrace.delivery.addresses import AllowedNetworks
 from headrace.delivery.delivering import Delivering
@@ -39,7 +41,7 @@ class Street:
 
     def deliver(self, until: Callable[[], bool], meanwhile: Callable[[], object] = lambda: None) -> None:
         """Until the condition holds, which it must within 20 s. `meanwhile` is called once all have taken their positions."""
-        asyncio.run(self._deliver(until, meanwhile))
+        uvloop.run(self._deliver(until, meanwhile))  # the loop of a worker
 
     async def _deliver(self, until: Callable[[], bool], meanwhile: Callable[[], object]) -> None:
         feed = Feed(self._house.readers(), self._house.folder / "deliveries")

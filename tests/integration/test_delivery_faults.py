@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import sqlite3
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import uvloop
 
 import fault_server as fault
 from delivery_house import House
-from delivery_street import Street
+from delivery_street import LOOPBACK, Street
 from fault_server import FaultServer
+from headrace.delivery._http_stream import Stream
+from headrace.destinations.base import Exchange, Request
 
 EVENTS = 2
 PASSES: tuple[str, str, int] = ("delivered", "", 1)
@@ -249,3 +254,36 @@ def test_of_large_events_fewer_are_read_ahead(tmp_path: Path) -> None:
             large,
         )
         assert AHEAD_BYTES <= street.running["dead"]._ahead_bytes <= AHEAD_BYTES + 2 * SLICE_BYTES
+
+
+@pytest.mark.parametrize("begin", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_a_connection_that_closes_before_the_request_is_a_failure_that_passes(
+    monkeypatch: pytest.MonkeyPatch, begin: Callable[..., Any]
+) -> None:
+    """A tool that accepts and closes at once: the loop of a worker tells that differently from the one of most tests."""
+    from headrace.delivery import _http_opening, http
+
+    async def opened_and_closed(*arguments: Any, **limits: Any) -> Stream:
+        stream = await _http_opening.opened(*arguments, **limits)
+        while not stream._is_at_end:  # noqa: ASYNC110 -- it has no event
+            await asyncio.sleep(0.001)
+        return stream
+
+    async def tried(url: str) -> Exchange:
+        client = http.HttpClient(LOOPBACK)
+        try:
+            return await client.exchange(Request("POST", url, {}, b"{}"))
+        finally:
+            await client.close()
+
+    monkeypatch.setattr(http, "opened", opened_and_closed)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def accept_and_close() -> None:
+            listening.accept()[0].close()
+
+        closing = threading.Thread(target=accept_and_close)
+        closing.start()
+        found = begin(tried(f"http://127.0.0.1:{listening.getsockname()[1]}/hook"))
+        closing.join()
+    assert (None, "ECONNRESET") == (found.answer, found.code)

@@ -99,7 +99,10 @@ class Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         """Raises OSError where the connection broke, TooLongError beyond the allowance."""
         del timeout
         if self._outgoing and self._transport is not None:
-            self._transport.write(b"".join(self._outgoing))
+            if (
+                not self._transport.is_closing()
+            ):  # uvloop's raises RuntimeError then: the tool has closed, which is told below
+                self._transport.write(b"".join(self._outgoing))
             self._outgoing.clear()
         while not self._received and not self._is_at_end:
             self._waiting = asyncio.get_running_loop().create_future()
@@ -117,7 +120,8 @@ class Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         del self._received[:size]
         if self._is_paused and len(self._received) < PIECE_BYTES and self._transport is not None:
             self._is_paused = False
-            self._transport.resume_reading()
+            if not self._transport.is_closing():  # as above
+                self._transport.resume_reading()
         self.received_bytes += len(piece)
         if self.received_bytes > self._allowance:
             raise TooLongError
