@@ -69,17 +69,18 @@ class Books:
     def keep_sample(self, sample: Sample) -> None:
         self._commit.samples.append(sample)
 
-    def lose(self, gap: Gap, sources: Collection[str], now_ms: int) -> None:
-        """Events that the log does not have any more have failed."""
-        for (source, hour), tally in gap.lost_by_hour.items():
-            if source in sources and tally.accepted:
-                self._commit.counts[minute_of(int(hour.timestamp() * 1_000)), source, "failed", "LOST"] += (
-                    tally.accepted
-                )
-        window = next((window for window in self._windows.values() if window.read == gap.first), None)
-        partition = next((number for number, of in self._windows.items() if of is window), None)
-        if partition is not None:
-            self._commit.passed.append(Passed(partition, gap.first, gap.next, "failed", "LOST", now_ms, now_ms))
+    @staticmethod
+    def lost(gap: Gap, sources: Collection[str]) -> Mapping[tuple[int, str], int]:
+        """By minute and source, the events of a gap in the log."""
+        return {
+            (minute_of(int(hour.timestamp() * 1_000)), source): tally.accepted
+            for (source, hour), tally in gap.lost_by_hour.items()
+            if source in sources and tally.accepted
+        }
+
+    def committed(self) -> Mapping[int, int]:
+        """Positions that are stored, of those partitions that have moved."""
+        return dict(self._positions)
 
     async def store(self, store: Store, state: Mapping[str, Any]) -> Sequence[Story]:
         """The stories that are stored now. Raises RetryableError; nothing is lost by that, the next call stores it."""
@@ -120,6 +121,9 @@ class Books:
                     commit.passed.append(run)  # type: ignore[arg-type]  # made a Passed below
                 run[2], run[6] = slot.next, max(run[6], slot.at)
                 window.run_from = slot.next
+                if slot.code == "LOST":
+                    commit.counts.update({(*key, slot.outcome, slot.code): n for key, n in slot.lost.items()})
+                    continue
                 commit.counts[slot.minute, slot.source, slot.outcome, slot.code] += 1
                 if slot.bucket >= 0:
                     commit.latencies[slot.minute, slot.bucket] += 1

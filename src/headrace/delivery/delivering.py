@@ -7,6 +7,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 
@@ -37,6 +38,7 @@ AHEAD_BYTES: Final = 16_000_000
 DUE_EVENTS: Final = 1_000
 DUE_SECONDS: Final = 0.25
 FOLLOWERS: Final = 100
+IN_A_ROW: Final = 100
 COMMIT_SECONDS: Final = 0.1
 LONG_OUTAGE_SECONDS: Final = 5.0
 OPEN_AGAIN_SECONDS: Final = 5.0
@@ -90,8 +92,12 @@ class Delivering:
         self._ahead_bytes = 0
         self._room = asyncio.Condition()
         self._windows: dict[int, Window] = {}
+        self._taken_up: Mapping[int, int] = {}
         self._books = Books(self._windows)
         self._samples = samples.Choice()
+        self._begun: set[int] = set()
+        """Partitions in which the first event since the destination was added has come by: what follows is newer, whatever the clock
+        said when it was received."""
         self._trying: set[int] = set()
         """Rows of stories that are on their way, or whose end is not stored yet."""
         self._next_request = 0.0
@@ -100,6 +106,7 @@ class Delivering:
         self._busy: set[asyncio.Task[None] | None] = set()
         """Those of `_sending` that have a request on its way."""
         self._stopping = False
+        self._stop_told = asyncio.Event()
         self._is_gone = False
         self.error = ""
         self._error_since: float | None = None
@@ -110,6 +117,8 @@ class Delivering:
     async def run(self) -> None:
         """Until cancelled or stopped. Raises PositionError when the books are of another log."""
         await self._begin()
+        if self._stopping:
+            return
         async with asyncio.TaskGroup() as tasks:
             self._feeding = [
                 *(tasks.create_task(self._read(partition)) for partition in self._windows),
@@ -125,6 +134,7 @@ class Delivering:
     def stop(self) -> None:
         """Begin nothing new; `run` ends once what is on its way has ended and is in the books."""
         self._stopping = True
+        self._stop_told.set()
         for task in (*self._feeding, *(task for task in self._sending if task not in self._busy)):
             task.cancel()
 
@@ -134,25 +144,28 @@ class Delivering:
         self._books.close()
 
     def positions(self) -> Mapping[int, int]:
-        """By partition, from where on the log is needed."""
-        return {partition: window.position for partition, window in self._windows.items()}
+        """By partition, from where on the log is needed: as the books on disk have it."""
+        return {**self._taken_up, **self._books.committed()}
 
     async def _begin(self) -> None:
-        known = await take_up(self._store, self._feed, self._sources, self._added_at)
+        self._taken_up = known = await take_up(self._store, self._feed, self._sources, self._added_at)
         self._windows.update({partition: Window(at) for partition, at in known.items()})
+        self._begun = await self._books.in_thread(self._store.begun)
         while await self._books.in_thread(self._store.requeue, self._now_ms()):
             pass
         self._has_waiting = await self._books.in_thread(self._store.retrying) > 0
         await self._open()
 
     async def _open(self) -> None:
-        while True:
+        while not self._stopping:
             try:
                 await self._kind.open()
             except (ConfigError, RetryableError) as error:
                 self._note_error(self._mask(str(error)))
                 await self._books.in_thread(self._store.note, "state", self.state())
-                await asyncio.sleep(OPEN_AGAIN_SECONDS)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(OPEN_AGAIN_SECONDS):
+                        await self._stop_told.wait()
             else:
                 self._note_error("")
                 return
@@ -176,9 +189,10 @@ class Delivering:
                 await asyncio.sleep(1.0)
                 continue
             for gap in found.gaps:
-                self._books.lose(gap, self._sources, self._now_ms())
-                window.skip(gap.next, is_break=True)
+                window.lose(gap.next, self._books.lost(gap, self._sources), self._now_ms())
             for offset, entry in enumerate(found.entries, found.next - len(found.entries)):
+                if not offset % IN_A_ROW:
+                    await asyncio.sleep(0)  # other destinations have their turn
                 if isinstance(entry, Event) and entry.source in self._sources:
                     self._take_up(window, partition, offset, entry)
                 else:
@@ -193,7 +207,9 @@ class Delivering:
 
     def _take_up(self, window: Window, partition: int, offset: int, event: Event) -> None:
         received_ms = milliseconds(event)
-        if event.received_at < self._added_at:
+        if event.received_at >= self._added_at:
+            self._begun.add(partition)
+        elif partition not in self._begun:
             self._books.count_before(minute_of(received_ms), event.source)
             window.skip(offset + 1, is_break=True)
             return
@@ -249,6 +265,8 @@ class Delivering:
         if self._released_before and not stories:
             self._released_before = 0
         for story in stories:
+            if story.row in self._trying:
+                continue  # it came as one that follows an earlier one
             chain = Chain() if self._settings.ordered else None
             self._take_up_again(story, chain)
             if chain is not None:
@@ -289,13 +307,15 @@ class Delivering:
         task = asyncio.current_task()
         while not self._stopping:
             async with lane.turn:
+                await lane.filled()  # else it might have the probe, and nothing to send
                 was_probe = await self._turn()
                 try:
-                    batch = await lane.batch()
+                    batch = await lane.batch() if len(lane) else []
                     batch = await self._in_order(batch) if self._settings.ordered else batch
                     await self._pace()
                 except BaseException:
-                    self.breaker.abandoned()
+                    if was_probe:
+                        self.breaker.abandoned()
                     raise
                 self._busy.add(task)
             try:
@@ -507,6 +527,7 @@ class Delivering:
                 await asyncio.sleep(0.0 if is_last else 1.0)
             else:
                 self._trying.difference_update(story.row for story in stored if story.row is not None)
+                await self._leave(())  # what is stored has left its window
             if is_last:
                 return
 

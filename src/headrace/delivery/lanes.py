@@ -98,11 +98,15 @@ class Lane:
         self.again = deque(item for item in self.again if item not in items)
         self._alone = deque(item for item in self._alone if item not in items)
 
-    async def batch(self) -> list[Item]:
-        """The next events to be sent together, at least one. Waits for them, and a moment for more."""
+    async def filled(self) -> None:
+        """Wait until there is something to send."""
         while not len(self):
             self._news.clear()
             await self._news.wait()
+
+    async def batch(self) -> list[Item]:
+        """The next events to be sent together, at least one. Waits for them, and a moment for more."""
+        await self.filled()
         if self._alone:
             return [self._alone.popleft()]
         await self._company()

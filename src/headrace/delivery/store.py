@@ -12,13 +12,14 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from headrace import event as events
+from headrace.delivery import retry
 from headrace.delivery._schema import NEVER, STATEMENTS, VERSION
 from headrace.destinations.base import CONFIGURATION_CODES, OutcomeName
 from headrace.errors import ConfigError, PositionError, RetryableError
@@ -28,6 +29,8 @@ SAMPLES: Final = 10
 """Kept of each code."""
 SAMPLE_BYTES: Final = 65_536
 REQUEUE: Final = 1_000
+LONGEST_WAIT: Final = 1_000 * int(retry.LONGEST_ASKED_SECONDS + retry.LONGEST_SECONDS)
+"""Milliseconds from an attempt to the next one, at the most."""
 _MINUTE: Final = 60_000
 _encode: Final = msgspec.json.Encoder().encode
 _decode_history: Final = msgspec.json.Decoder(list[list[Any]]).decode
@@ -110,7 +113,8 @@ class Store:
         self.file = file
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._connection = opened(file)
-        self._turn = threading.Lock()
+        self._turn = threading.RLock()
+        """One transaction at a time: they share the connection."""
         try:
             self._prepare()
         except BaseException:
@@ -176,16 +180,17 @@ class Store:
                 cursor.execute("INSERT OR REPLACE INTO connected VALUES (?, ?, ?)", (partition, at, text))
 
     def commit(self, commit: Commit) -> None:
-        """All of it or nothing. Raises RetryableError."""
+        """All of it or nothing. Raises RetryableError; the same commit may be given again then."""
+        counts = Counter(commit.counts)
         with self.writing() as cursor:
             for partition, at in commit.positions.items():
                 cursor.execute("UPDATE positions SET next = ? WHERE partition = ?", (at, partition))
             for passed in commit.passed:
                 _add_run(cursor, passed)
-            self._add_stories(cursor, commit)
+            self._add_stories(cursor, commit.stories, counts)
             cursor.executemany(
                 ADD_MINUTE,
-                [(minute, source, outcome, code, n) for (minute, source, outcome, code), n in commit.counts.items()],
+                [(minute, source, outcome, code, n) for (minute, source, outcome, code), n in counts.items()],
             )
             cursor.executemany(ADD_LATENCY, [(minute, bucket, n) for (minute, bucket), n in commit.latencies.items()])
             cursor.executemany(_ADD_BEFORE, [(minute, source, n) for (minute, source), n in commit.before.items()])
@@ -194,15 +199,18 @@ class Store:
             if commit.state is not None:
                 cursor.execute(_SET_META, ("state", json.dumps(commit.state)))
 
-    def _add_stories(self, cursor: sqlite3.Cursor, commit: Commit) -> None:
+    @staticmethod
+    def _add_stories(
+        cursor: sqlite3.Cursor, stories: Sequence[Story], counts: Counter[tuple[int, str, str, str]]
+    ) -> None:
         new: list[Story] = []
         changed: list[Story] = []
-        for story in commit.stories:
+        for story in stories:
             minute, source = minute_of(milliseconds(story.event)), story.event.source
             if story.was is not None:
-                commit.counts[minute, source, *story.was] -= 1
+                counts[minute, source, *story.was] -= 1
             code = "" if story.outcome == "delivered" else story.code
-            commit.counts[minute, source, story.outcome, code] += 1
+            counts[minute, source, story.outcome, code] += 1
             (new if story.row is None else changed).append(story)
         cursor.executemany(_ADD_EVENT, [_row(story) for story in new])
         cursor.executemany(_CHANGE_EVENT, [_changes(story) for story in changed])
@@ -213,8 +221,19 @@ class Store:
 
     def due(self, now: int, released_before: int, limit: int) -> list[Story]:
         """Retrying events whose time has come, or whose last attempt was before `released_before`: those that are longest due first."""
-        rows = self.read(_DUE, (NEVER, now, released_before, limit))
+        self._hasten(now)
+        if released_before:
+            rows = self.read(_DUE_OR_RELEASED, (NEVER, now, released_before, limit))
+        else:
+            rows = self.read(_DUE, (now, limit))
         return [_story(row) for row in rows]
+
+    def _hasten(self, now: int) -> None:
+        """Retries that wait longer than any pause is long are due now: the clock went back."""
+        latest = self.read(_LATEST, (NEVER,))[0][0]
+        if latest is not None and latest > now + LONGEST_WAIT:
+            with self.writing() as cursor:
+                cursor.execute(_HASTEN, (now, now + LONGEST_WAIT, NEVER))
 
     def followers(self, story: Story, limit: int) -> list[Story]:
         """The events of the same user that wait behind this one, in their order."""
@@ -262,6 +281,10 @@ class Store:
             cursor.executemany(ADD_MINUTE, [(*key, n) for key, n in moved.items()])
             return len(rows)
 
+    def begun(self) -> set[int]:
+        """Partitions of which any event has an outcome."""
+        return {row[0] for row in self.read(_BEGUN)}
+
     def note(self, key: str, value: Any) -> None:
         with self.writing() as cursor:
             cursor.execute(_SET_META, (key, json.dumps(value)))
@@ -281,6 +304,7 @@ class Store:
                 ("DELETE FROM before WHERE minute < ?", (minute,)),
                 ("DELETE FROM runs WHERE to_at < ?", (before,)),
                 ("DELETE FROM samples WHERE at < ?", (before,)),
+                (_CLEAR_REPLAYED, (before, limit)),
                 (_CLEAR_EVENTS.format("outcome NOT IN ('retrying', 'failed') AND received_at < ?"), (before, limit)),
                 (_CLEAR_EVENTS.format("outcome = 'failed' AND received_at < ?"), (dead_before or 0, limit)),
             ):
@@ -288,7 +312,9 @@ class Store:
         return gone
 
     def close(self) -> None:
-        self._connection.close()
+        """Waits for the transaction that is on its way."""
+        with self._turn:
+            self._connection.close()
 
     def read(self, select: str, values: Sequence[Any] = ()) -> list[Any]:
         """Raises RetryableError."""
@@ -300,23 +326,21 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Cursor]:
-        """One transaction. Raises RetryableError; nothing is stored then."""
-        cursor = self._connection.cursor()
+        """One transaction, for one thread at a time. Raises RetryableError; nothing is stored then."""
         try:
-            cursor.execute("BEGIN IMMEDIATE")
-            try:
-                yield cursor
-            except BaseException:
-                if self._connection.in_transaction:
-                    cursor.execute("ROLLBACK")
-                raise
-            cursor.execute("COMMIT")
+            with self._turn, closing(self._connection.cursor()) as cursor:
+                cursor.execute("BEGIN IMMEDIATE")
+                try:
+                    yield cursor
+                    cursor.execute("COMMIT")
+                except BaseException:
+                    if self._connection.in_transaction:  # also where there was no room for the commit
+                        cursor.execute("ROLLBACK")
+                    raise
         except sqlite3.Error as error:
             raise RetryableError(
                 f"delivery: cannot write {self.file}: {error}; make room, or check its rights"
             ) from error
-        finally:
-            cursor.close()
 
 
 def opened(file: Path, *, read_only: bool = False) -> sqlite3.Connection:
@@ -447,9 +471,21 @@ _RELEASE_NEXT: Final = (
     "UPDATE events SET due_at = ?1 WHERE id = (SELECT id FROM events WHERE outcome = 'retrying' AND user_key = ?2 ORDER BY id LIMIT 1) "
     "AND due_at = ?3"
 )
+_BEGUN: Final = (
+    "SELECT partition FROM positions WHERE EXISTS (SELECT 1 FROM runs WHERE runs.partition = positions.partition) "
+    "OR EXISTS (SELECT 1 FROM events WHERE events.partition = positions.partition)"
+)
 _STORY: Final = "SELECT id, partition, offset, user_key, outcome, code, detail, attempts, first_at, last_at, due_at, history, line FROM events "
 _FOLLOWERS: Final = f"{_STORY} WHERE outcome = 'retrying' AND user_key = ? AND id > ? ORDER BY id LIMIT ?"
-_DUE: Final = (
+_DUE: Final = f"{_STORY} WHERE outcome = 'retrying' AND due_at <= ? ORDER BY due_at LIMIT ?"
+"""Of a million that wait it looks at those whose time has come alone."""
+_LATEST: Final = "SELECT max(due_at) FROM events WHERE outcome = 'retrying' AND due_at < ?"
+_HASTEN: Final = "UPDATE events SET due_at = ? WHERE outcome = 'retrying' AND due_at > ? AND due_at < ?"
+_DUE_OR_RELEASED: Final = (
     f"{_STORY} WHERE outcome = 'retrying' AND due_at < ? AND (due_at <= ? OR last_at < ?) ORDER BY due_at LIMIT ?"
+)
+_CLEAR_REPLAYED: Final = (
+    "DELETE FROM replayed WHERE (replay, partition, offset) IN (SELECT replay, partition, offset FROM replayed WHERE replay IN "
+    "(SELECT id FROM replays WHERE state IN ('cancelled', 'done', 'failed') AND changed_at < ?) LIMIT ?)"
 )
 _CLEAR_EVENTS: Final = "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE {} LIMIT ?)"

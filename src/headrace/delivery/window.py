@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from headrace.delivery.store import Story
@@ -15,7 +15,7 @@ BREAK: Final = "break"
 class Slot:
     """One entry, or (with an empty outcome that is done) a range of entries that are none of this destination's."""
 
-    __slots__ = ("at", "bucket", "code", "first", "is_done", "minute", "next", "outcome", "source", "story")
+    __slots__ = ("at", "bucket", "code", "first", "is_done", "lost", "minute", "next", "outcome", "source", "story")
 
     def __init__(self, first: int, following: int, minute: int = 0, source: str = "") -> None:
         self.first = first
@@ -28,6 +28,8 @@ class Slot:
         self.at = 0
         self.bucket = -1
         self.story: Story | None = None
+        self.lost: Mapping[tuple[int, str], int] = {}
+        """Events by minute and source that stood here and that the log does not have any more."""
 
     def finish(self, outcome: str, code: str, at: int, bucket: int = -1) -> None:
         self.outcome, self.code, self.at, self.bucket, self.is_done = outcome, code, at, bucket, True
@@ -67,6 +69,14 @@ class Window:
             slot = Slot(self.read, following)
             slot.is_done, slot.code = True, code
             self._slots.append(slot)
+        self.read = following
+
+    def lose(self, following: int, lost: Mapping[tuple[int, str], int], at: int) -> None:
+        """The log does not have the entries up to there any more: they are counted when their turn comes, like all others."""
+        slot = Slot(self.read, following)
+        slot.finish("failed", "LOST", at)
+        slot.lost = lost
+        self._slots.append(slot)
         self.read = following
 
     def add(self, offset: int, minute: int, source: str) -> Slot:
