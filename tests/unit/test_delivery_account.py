@@ -6,6 +6,7 @@ import random
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -246,3 +247,14 @@ def test_hours_are_the_sums_of_their_minutes_also_after_old_ones_went(scenes: li
                 scene.store.read(f"SELECT hour, {keys}, events FROM {coarse} WHERE events != 0")
             )
         assert scene.store.read("SELECT count(*) FROM hours")[0][0] > 0
+
+
+def test_arrivals_by_the_hour_are_those_of_its_minutes(scenes: list[Scene]) -> None:
+    for scene in scenes:
+        with closing(sqlite3.connect(scene.arrivals)) as arrivals:
+            arrivals.execute("DELETE FROM arrivals WHERE minute < ?", (_minute(scene.events[300]),))
+            arrivals.execute(feed._ADD, (_minute(scene.events[400]), "shop", 7, 2))
+            summed = "SELECT minute / 60, source, sum(accepted), sum(refused) FROM arrivals GROUP BY 1, 2 ORDER BY 1, 2"
+            by_hour = arrivals.execute("SELECT * FROM arrival_hours ORDER BY 1, 2").fetchall()
+            assert by_hour == arrivals.execute(summed).fetchall()
+            assert by_hour

@@ -132,27 +132,28 @@ def reading(file: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _counts(books: sqlite3.Connection, span: Span) -> list[Count]:
-    return [Count(*row) for row in _by_minute_or_hour(books, span, "minutes", "hours", "source, outcome, code")]
+    rows = _by_minute_or_hour(books, span, "minutes", "hours", "source, outcome, code, events")
+    return [Count(*row) for row in rows if row[4]]
 
 
 def _latencies(books: sqlite3.Connection, span: Span) -> dict[int, dict[int, int]]:
     by_bucket: dict[int, dict[int, int]] = {}
-    for at, bucket, events in _by_minute_or_hour(books, span, "latencies", "latency_hours", "bucket"):
+    for at, bucket, events in _by_minute_or_hour(books, span, "latencies", "latency_hours", "bucket, events"):
         of = by_bucket.setdefault(span.bucket(at), {})
         of[bucket] = of.get(bucket, 0) + events
     return by_bucket
 
 
-def _by_minute_or_hour(books: sqlite3.Connection, span: Span, minutes: str, hours: str, keys: str) -> Iterator[Any]:
-    """Rows of whole hours where buckets are that long, and of minutes elsewhere. `keys` are column names."""
+def _by_minute_or_hour(books: sqlite3.Connection, span: Span, minutes: str, hours: str, columns: str) -> Iterator[Any]:
+    """Rows of whole hours where buckets are that long, and of minutes elsewhere. `columns` are names."""
     first, last = -(-span.since // 60), span.until // 60
     if span.step % 60 or first >= last:
         first = last = -(-span.until // 60)
     edges = ((span.since, min(span.until, first * 60)), (max(span.since, last * 60), span.until))
     for since, until in edges if first < last else edges[:1]:
-        select = f"SELECT minute, {keys}, events FROM {minutes} WHERE minute >= ? AND minute < ? AND events != 0"  # noqa: S608 - names
+        select = f"SELECT minute, {columns} FROM {minutes} WHERE minute >= ? AND minute < ?"  # noqa: S608 - names
         yield from books.execute(select, (since, until))
-    select = f"SELECT hour * 60, {keys}, events FROM {hours} WHERE hour >= ? AND hour < ? AND events != 0"  # noqa: S608 - names
+    select = f"SELECT hour * 60, {columns} FROM {hours} WHERE hour >= ? AND hour < ?"  # noqa: S608 - names
     yield from books.execute(select, (first, last))
 
 
@@ -175,16 +176,16 @@ def _arrivals(
                 minute = _minute_of_offset(arrivals, partition, min(at, end)) - 1
                 settled_before = min(settled_before, minute)
                 done_before = min(done_before, minute) if at < end else done_before
-        rows = arrivals.execute(
-            "SELECT minute / ?1 * ?1, source, sum(accepted), sum(refused) FROM arrivals WHERE minute >= ?2 AND minute < ?3 GROUP BY 1, 2",
-            (span.step, since, span.until),
-        ).fetchall()
+        rows = _by_minute_or_hour(
+            arrivals, span._replace(since=since), "arrivals", "arrival_hours", "source, accepted, refused"
+        )
+        received = [Arrival(span.bucket(at), source, accepted, refused) for at, source, accepted, refused in rows]
         recent = arrivals.execute(
             "SELECT minute, source, accepted FROM arrivals WHERE minute >= ?", (max(since, done_before),)
         ).fetchall()
     behind = sum(max(0, end - positions[partition]) for partition, end in ends.items() if partition in positions)
     return _Arrivals(
-        [Arrival(*row) for row in rows],
+        received,
         {(minute, source): accepted for minute, source, accepted in recent},
         done_before,
         settled_before,

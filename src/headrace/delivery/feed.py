@@ -41,6 +41,24 @@ CREATE TABLE IF NOT EXISTS arrivals (
 CREATE TABLE IF NOT EXISTS places (
   partition INTEGER, minute INTEGER, first INTEGER NOT NULL, PRIMARY KEY (partition, minute)
 ) WITHOUT ROWID;
+
+-- The arrivals of whole hours, for long periods: triggers keep them in step.
+CREATE TABLE IF NOT EXISTS arrival_hours (
+  hour INTEGER, source TEXT, accepted INTEGER NOT NULL, refused INTEGER NOT NULL, PRIMARY KEY (hour, source)
+) WITHOUT ROWID;
+CREATE TRIGGER IF NOT EXISTS arrivals_added AFTER INSERT ON arrivals BEGIN
+  INSERT INTO arrival_hours VALUES (new.minute / 60, new.source, new.accepted, new.refused)
+  ON CONFLICT DO UPDATE SET accepted = accepted + excluded.accepted, refused = refused + excluded.refused;
+END;
+CREATE TRIGGER IF NOT EXISTS arrivals_changed AFTER UPDATE ON arrivals BEGIN
+  UPDATE arrival_hours SET accepted = accepted + new.accepted - old.accepted, refused = refused + new.refused - old.refused
+  WHERE hour = new.minute / 60 AND source = new.source;
+END;
+CREATE TRIGGER IF NOT EXISTS arrivals_removed AFTER DELETE ON arrivals BEGIN
+  UPDATE arrival_hours SET accepted = accepted - old.accepted, refused = refused - old.refused
+  WHERE hour = old.minute / 60 AND source = old.source;
+  DELETE FROM arrival_hours WHERE hour = old.minute / 60 AND source = old.source AND accepted = 0 AND refused = 0;
+END;
 """
 _ADD: Final = (
     "INSERT INTO arrivals VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET accepted = accepted + excluded.accepted, "
