@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -157,10 +159,11 @@ class Deliveries:
         self._loop = asyncio.get_running_loop()
         self._posts, self._revision, self._delayed = {}, -1, set()
         self._feed = Feed(self._open_readers(), self._folder)
-        following = asyncio.create_task(self._feed.follow())
-        clearing = asyncio.create_task(self._clear())
+        clearing = following = asyncio.create_task(self._clear())
         try:
+            # Before the feed moves: what was accepted while nobody delivered goes to destinations, and from partitions, that are new since.
             await self._notice()
+            following = asyncio.create_task(self._feed.follow())
             self._error = ""
             self._ready.set()
             while not self._stop.is_set():
@@ -252,7 +255,7 @@ class Deliveries:
             await asyncio.wait([post.change])
         await self._halt(post, STOP_SECONDS)
         await self._note_state(post, {"state": "removed", "error": "", "since": time.time()})
-        post.store.close()
+        await asyncio.to_thread(post.store.close)
         await asyncio.to_thread(shutil.rmtree, place_of(self._config, post.record.slug).folder, ignore_errors=True)
 
     async def _note_state(self, post: _Post, state: Mapping[str, Any]) -> None:
@@ -352,11 +355,15 @@ class Deliveries:
             limits, now = self._config.delivery, datetime.now(UTC).timestamp()
             before = int((now - limits.retention_days * 86_400) * 1_000)
             dead_before = int((now - limits.dead_letter_days * 86_400) * 1_000) if limits.dead_letter_days else None
-            try:
-                if self._feed is not None:
-                    await self._feed.clear(before)
-                for post in list(self._posts.values()):
-                    while await asyncio.to_thread(post.store.clear, before, dead_before):  # noqa: ASYNC110 -- a pause, so that others may write
-                        await asyncio.sleep(CLEAR_PAUSE_SECONDS)
-            except RetryableError as error:
-                logger.warning("delivery: what is old could not be removed: %s", error)
+            calls = [partial(self._feed.clear, before)] if self._feed is not None else []
+            calls += [partial(_cleared, post.store, before, dead_before) for post in self._posts.values()]
+            for call in calls:
+                try:
+                    await call()
+                except (RetryableError, sqlite3.Error) as error:  # the others are cleared all the same
+                    logger.warning("delivery: what is old could not be removed: %s", error)
+
+
+async def _cleared(store: Store, before: int, dead_before: int | None) -> None:
+    while await asyncio.to_thread(store.clear, before, dead_before):  # noqa: ASYNC110 -- a pause, so that others may write
+        await asyncio.sleep(CLEAR_PAUSE_SECONDS)

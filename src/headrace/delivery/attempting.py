@@ -17,6 +17,12 @@ async def attempt(kind: DestinationKind, batch: Sequence[Prepared], http: Http) 
     try:
         async with asyncio.timeout(kind.time_limit_seconds):
             results = await kind.send(batch, http)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        # Something within the kind was cancelled, not this attempt: who sends must not end by that.
+        result = Result("retry", "INTERNAL", "the attempt was cut off within the kind")
     except TimeoutError:
         result = Result("retry", "ETIMEDOUT", f"no end within {kind.time_limit_seconds:g} s")
     except ConfigError as error:

@@ -136,8 +136,9 @@ class Books:
         """One call after the other."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
 
-    def close(self) -> None:
-        self._thread.shutdown(wait=True)
+    async def close(self) -> None:
+        """Waits for what is being stored, beside the loop: the books may be locked."""
+        await asyncio.to_thread(self._thread.shutdown, wait=True)
 
 
 def _continues(run: list[Any], slot: Slot) -> bool:

@@ -140,8 +140,10 @@ class Delivering:
 
     async def close(self) -> None:
         """Once `run` has ended."""
-        await self._kind.close()
-        self._books.close()
+        try:
+            await self._kind.close()
+        finally:
+            await self._books.close()
 
     def positions(self) -> Mapping[int, int]:
         """By partition, from where on the log is needed: as the books on disk have it."""
@@ -551,7 +553,8 @@ async def take_up(store: Store, feed: Feed, sources: Collection[str], added_at: 
     first_minute = minute_of(int(added_at.timestamp() * 1_000)) - 24 * 60
     positions, before = await feed.counted(first_minute)
     known = await asyncio.to_thread(store.positions, feed.incarnation)
-    fresh = {partition: at for partition, at in positions.items() if partition not in known}
+    # A partition that its books do not know came after the destination did: it has all of it.
+    fresh = {partition: 0 if known else at for partition, at in positions.items() if partition not in known}
     if fresh:
         own = {} if known else {key: events for key, events in before.items() if key[1] in sources}
         await asyncio.to_thread(store.begin, feed.incarnation, fresh, own, sorted(sources))

@@ -83,6 +83,7 @@ class Feed:
         self._refused: Counter[tuple[int, str]] = Counter()
         self._places: dict[tuple[int, int], int] = {}
         self._last_minutes: dict[int, int] = {}
+        self._unreadable_until: dict[int, float] = {}
         self.positions = self._positions()
 
     def _positions(self) -> dict[int, int]:
@@ -113,8 +114,9 @@ class Feed:
         return self._readers[partition].read(offset, max_entries=SLICE_ENTRIES, max_bytes=SLICE_BYTES)
 
     def _keep(self, partition: int, offset: int, found: Slice) -> None:
+        before = self._kept.pop((partition, offset), None)  # two may have read it at the same time
         self._kept[partition, offset] = found
-        self._kept_bytes += found.size_bytes
+        self._kept_bytes += found.size_bytes - (before.size_bytes if before is not None else 0)
         while self._kept_bytes > KEPT_BYTES and len(self._kept) > 1:
             _, oldest = self._kept.popitem(last=False)
             self._kept_bytes -= oldest.size_bytes
@@ -138,9 +140,17 @@ class Feed:
 
     async def _advance(self) -> bool:
         has_news = False
+        now = asyncio.get_running_loop().time()
         for partition in self._readers:
+            if now < self._unreadable_until.get(partition, 0.0):
+                continue
             at = self.positions[partition]
-            found = await self.read(partition, at)
+            try:
+                found = await self.read(partition, at)
+            except RetryableError as error:  # the other partitions go on
+                logger.warning("delivery: cannot follow partition %d of the log, trying again: %s", partition, error)
+                self._unreadable_until[partition] = now + 1.0
+                continue
             if found.next == at and not found.gaps:
                 continue
             has_news = True

@@ -24,6 +24,8 @@ _PURPOSE: Final = b"headrace: settings of warehouses"
 """For those of destinations too, which `Owner` keeps apart; another text would be another key."""
 _SHORTEST: Final = 4
 """Parts of a secret that are shorter are not searched for in texts: they would be found in every word."""
+_SHORTEST_OF_ENTRY: Final = 8
+"""The same for the entries of an object whose names do not say that they are secret."""
 _SHORTEST_OF_PATH: Final = 16
 """The same for the parts of an address's path, most of which are ordinary words."""
 
@@ -167,7 +169,22 @@ def without_secrets(text: str, secret_settings: Mapping[str, Any]) -> str:
 
 def _parts(name: str, value: Any) -> Iterator[str]:
     """What of a setting must not be seen in any text."""
+    if isinstance(value, Mapping) and "type" not in value:  # a key file says of what type it is, and has usual names
+        return (part for key, inner in value.items() for part in _parts_of_entry(key, inner))
     return (part for part in _every_part(name, value) if len(part) >= _SHORTEST)
+
+
+def _parts_of_entry(key: str, value: Any) -> Iterator[str]:
+    """Of a setting that is a secret object, such as headers and variables: nobody knows which of its entries are the secret ones."""
+    shortest = _SHORTEST if _SECRET_NAMES.search(key) else _SHORTEST_OF_ENTRY
+    if key in _SHOWN or not isinstance(value, str):
+        return
+    for part in (
+        *_every_part(key.lower(), value),
+        *value.split(),
+    ):  # `Bearer` and the token, of which a tool may repeat the token alone
+        if len(part) >= shortest:
+            yield part
 
 
 def _every_part(name: str, value: Any) -> Iterator[str]:
