@@ -128,7 +128,7 @@ def _bars(counts: Sequence[int], most: int) -> str:
         bars = _BARS
     except (UnicodeEncodeError, LookupError):
         bars = _ASCII_BARS
-    return "".join(" " if not count else bars[min(len(bars) - 1, count * len(bars) // (most + 1))] for count in counts)
+    return "".join(" " if not count else bars[(count * len(bars) - 1) // most] for count in counts)
 
 
 def share(rate: float | None) -> str:
