@@ -102,7 +102,7 @@ class TestWhatItSays:
             ["raise Retry('closed')", "raise Reject('not sold')"],
             word=word,
         )
-        retry, reject = ("retry", "FUNCTION_FAILED", "closed"), ("failed", "MESSAGE_REJECTED", "not sold")
+        retry, reject = ("retry", "FUNCTION_RETRY", "closed"), ("failed", "MESSAGE_REJECTED", "not sold")
         assert [("delivered", "", ""), retry, reject, retry, reject] == list(map(shown, results))
 
     def test_a_retry_may_name_its_wait(self, tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ class TestWhatItSays:
     def test_an_exception_may_name_its_wait(self) -> None:
         kind = kind_of(FUNCTIONS / "to_file.py", environment={"TAKEN_FILE": "unused"})
         (result,) = sent(kind, event(wait=7))
-        assert (("retry", "FUNCTION_FAILED", "the shop is closed"), 7) == (shown(result), result.retry_after_seconds)
+        assert (("retry", "FUNCTION_RETRY", "the shop is closed"), 7) == (shown(result), result.retry_after_seconds)
 
     def test_a_batch_may_be_answered_for_each_event(self, tmp_path: Path) -> None:
         taken = tmp_path / "taken"
@@ -122,7 +122,7 @@ class TestWhatItSays:
         kind = kind_of(FUNCTIONS / "to_file.py", function="send_batch", batch_events=10, environment=environment)
         results = sent(kind, event("a"), event("b", refuse=True), event("c", wait=3), event("d"))
         assert ["delivered", "failed", "retry", "delivered"] == [result.outcome for result in results]
-        assert ["", "MESSAGE_REJECTED", "FUNCTION_FAILED", ""] == [result.code for result in results]
+        assert ["", "MESSAGE_REJECTED", "FUNCTION_RETRY", ""] == [result.code for result in results]
         assert [False] * 4 == [result.is_whole_request for result in results]
         assert ["a", "d"] == [json.loads(line)[0] for line in taken.read_text().splitlines()]
 
@@ -176,7 +176,7 @@ class TestErrors:
         ]
         results = each_of(tmp_path, passing, ["raise OSError('disk')", "raise ValueError"])
         assert ["retry"] * 3 + ["failed"] * 2 == [result.outcome for result in results]
-        assert {"FUNCTION_FAILED"} == {result.code for result in results}
+        assert ["FUNCTION_RETRY"] * 3 + ["FUNCTION_FAILED"] * 2 == [result.code for result in results]
 
     def test_odd_errors_end_the_event_and_not_the_process(self, tmp_path: Path) -> None:
         odd = [
@@ -255,6 +255,6 @@ def test_the_function_in_the_documentation_does_what_is_said_there(tmp_path: Pat
         other = Prepared(event_of({"type": "identify", "messageId": "m-1"}))
         results = sent(kind_of(file, environment={"SHOP_KEY": "key"}), *events, other)
         server.shutdown()
-    refused, closed = ("failed", "MESSAGE_REJECTED", "not sold"), ("retry", "FUNCTION_FAILED", "the shop answered 503")
+    refused, closed = ("failed", "MESSAGE_REJECTED", "not sold"), ("retry", "FUNCTION_RETRY", "the shop answered 503")
     assert [("delivered", "", ""), refused, closed, ("delivered", "", "")] == list(map(shown, results))
     assert 30 == results[2].retry_after_seconds

@@ -60,7 +60,7 @@ class TestWhatHappensToItsProcess:
         code = f"import ctypes, os, time\ndef send(event):\n    if event['messageId'] == 'bad': {body}"
         results = sent(kind_of(written(tmp_path, code)), event("good"), event("bad"), event("good"))
         assert ["delivered", "retry", "delivered"] == [result.outcome for result in results]
-        assert ("FUNCTION_FAILED", f"the function's process {how}") == (results[1].code, results[1].detail)
+        assert ("PROCESS_ENDED", f"the function's process {how}") == (results[1].code, results[1].detail)
 
     def test_a_kill_between_two_events_is_not_noticed(self, tmp_path: Path) -> None:
         code = "import os\ndef send(event):\n    open('pids', 'a').write(f'{os.getpid()}\\n')"

@@ -196,6 +196,20 @@ CODES: Final[Mapping[str, Code]] = {
         "The sample shows the error. Mend the function, then replay the dead letter.",
         "docs/destinations/python.md",
     ),
+    "FUNCTION_RETRY": Code(
+        "The function asked to be called again",
+        "The user's own function said, or raised an error that says, that the same may succeed later. headrace calls it again by itself.",
+        "Look at what the function waits for, if it lasts.",
+        "docs/destinations/python.md",
+        "retrying",
+    ),
+    "PROCESS_ENDED": Code(
+        "The function's process ended",
+        "The process of the user's own function ended in the middle of a call. headrace starts a new one and calls it again by itself.",
+        "Look for exits, crashes and memory in the function; its output is in the worker's log.",
+        "docs/destinations/python.md",
+        "retrying",
+    ),
     "LOST": Code(
         "No longer in the log",
         "The event left the log, or its file was damaged, before this destination could read it; the archive does not have it either.",

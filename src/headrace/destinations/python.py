@@ -121,7 +121,7 @@ class PythonKind(DestinationKind):
             return [self._result("retry", "TIME_LIMIT", detail, body)] * events
         except EndedError as error:
             await self._processes.ended(process, at_once=True)
-            return [self._result("retry", "FUNCTION_FAILED", str(error), body)] * events
+            return [self._result("retry", "PROCESS_ENDED", str(error), body)] * events
         except BaseException:  # cancelled: what the function has done by now, nobody knows
             await self._processes.ended(process, at_once=True)
             raise
@@ -137,7 +137,7 @@ class PythonKind(DestinationKind):
         if outcome.what == "delivered":
             return DELIVERED
         if outcome.what == "retry":
-            return self._result("retry", "FUNCTION_FAILED", outcome.reason, body, trace, after=outcome.after_seconds)
+            return self._result("retry", "FUNCTION_RETRY", outcome.reason, body, trace, after=outcome.after_seconds)
         code = "MESSAGE_REJECTED" if outcome.what == "reject" else "FUNCTION_FAILED"
         return self._result("failed", code, outcome.reason, body, trace, is_whole=is_whole)
 
