@@ -239,9 +239,7 @@ def test_what_was_guessed_at_the_beginning_is_put_right_at_the_end(house: House)
     assert (4, 4, 4) == (shown(house).total, shown(house).passed, shown(house).delivered)
 
 
-def test_events_that_are_gone_are_spoken_of(house: House) -> None:
-    delivered(house, 4)
-    ordered(house, following=4)
+def test_events_that_are_gone_are_spoken_of() -> None:
     lost = Gap(0, 4, {"selligent": Tally(3, 1), "other": Tally(9)}, "log_removed", "segment 0 was removed")
     found = part_of(ScriptedReader(Slice((), 4, (lost,))), 0, 4)
     assert (13, 3) == (passed_by(found), lost_in(found, ALWAYS, ["selligent"]))

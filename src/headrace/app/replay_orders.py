@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from headrace.app.deliveries import FOLDER, file_of
 from headrace.app.destination_checks import place_of
 from headrace.delivery import ordering, preparing, replaying, replays
 from headrace.delivery.ordering import ReplayAnswer, ReplayOrder, ReplayShown, Surroundings
 from headrace.delivery.preparing import Preparation
-from headrace.delivery.replays import Range, Replay, Wanted
+from headrace.delivery.replays import Replay, Wanted
 from headrace.delivery.store import Store
 from headrace.destinations import base
 from headrace.errors import ConfigError, NotFoundError
@@ -57,7 +59,8 @@ class ReplayOrders:
         preparation = self._preparation(record)
         notes = ordering.notes(wanted, record.created_at, self._config.delivery.retention_days, now)
         with self._readers() as readers:
-            ranges = self._ranges(record, wanted, readers)
+            wanted = self._without_coming(record, wanted, readers)
+            ranges = ordering.ranges(readers, self._config.folder / FOLDER, wanted)
             if not order.dry_run:
                 with self._store(record) as store:
                     number = replays.order(store, wanted, ranges)
@@ -113,12 +116,12 @@ class ReplayOrders:
             text = without_secrets(str(error), of_workspace.secrets_of(record.kind, settings))
             raise ConfigError(f"{text}; mend it: headrace destination set {record.slug} KEY=VALUE") from None
 
-    def _ranges(self, record: Destination, wanted: Wanted, readers: Sequence[LogReader]) -> Sequence[Range]:
-        reached = None
+    def _without_coming(self, record: Destination, wanted: Wanted, readers: Sequence[LogReader]) -> Wanted:
+        """What the destination has not reached yet is delivered anyhow."""
         with self._store_if_any(record) as store:
-            if store is not None and readers:
-                reached = store.positions(readers[0].incarnation)
-        return ordering.ranges(readers, self._config.folder / FOLDER, wanted, reached)
+            reached = dict(store.positions(readers[0].incarnation)) if store is not None and readers else {}
+        added_at = int(record.created_at.timestamp() * 1_000)
+        return msgspec.structs.replace(wanted, reached=reached, added_at=added_at)
 
     def _shown(self, record: Destination, store: Store, replay: Replay) -> ReplayShown:
         active = replays.active(store)
@@ -126,7 +129,7 @@ class ReplayOrders:
         place = Surroundings(
             record.slug, self._is_served(), record.paused, record.disabled, store.noted("state"), before
         )
-        return ordering.shown(replay, place)
+        return ordering.shown(replay, place, replays.failures(store, replay.id) if replay.failed else {})
 
     @contextmanager
     def _readers(self) -> Iterator[Sequence[LogReader]]:

@@ -50,6 +50,19 @@ def print_replay(one: ReplayShown) -> None:
             "changed": f"{one.changed_at:%Y-%m-%d %H:%M:%S}Z",
         }
     )
+    for code, events in sorted(one.failures.items(), key=lambda entry: -entry[1]):
+        _print_failure(code, events)
+
+
+def _print_failure(code: str, events: int) -> None:
+    from headrace.destinations.base import CODES  # noqa: PLC0415 - --help needs no catalogue
+
+    about = CODES.get(code)
+    print_line(f"\n{events:,} failed: {plain(code)}{f', {about.title}' if about else ''}")
+    if about:
+        print_line(f"  {about.description}")
+        print_line("  What to do: mend it, then order a replay of the same period again.")
+        print_line(f"  More: {about.link}")
 
 
 def chosen(one: ReplayShown) -> str:

@@ -60,6 +60,8 @@ class ReplayShown(msgspec.Struct, frozen=True):
     types: Sequence[str]
     outcome: Outcome
     detail: str = ""
+    failures: Mapping[str, int] = {}
+    """Failed events by code."""
 
 
 class ReplayAnswer(msgspec.Struct, frozen=True):
@@ -113,18 +115,13 @@ def _ms(moment: datetime) -> int:
     return int(moment.timestamp() * 1_000)
 
 
-def ranges(
-    readers: Iterable[LogReader], folder: Path, wanted: Wanted, reached: Mapping[int, int] | None
-) -> Sequence[Range]:
-    """Where the period's events are. `folder` holds the counts of arrivals, `reached` says how far the destination is: what is beyond it
-    is delivered anyhow. None where it has not begun."""
+def ranges(readers: Iterable[LogReader], folder: Path, wanted: Wanted) -> Sequence[Range]:
+    """Where the period's events are. `folder` holds the counts of arrivals."""
     found = []
     for reader in readers:
         bounds = reader.bounds()
         first, end = _places(folder, reader.partition, minute_of(wanted.since), minute_of(wanted.until))
         end = min(bounds.next if end is None else end, bounds.next)
-        if reached is not None:
-            end = min(end, reached.get(reader.partition, bounds.next))
         first = max(bounds.first, bounds.first if first is None else first)
         if first < end:
             found.append(Range(reader.partition, first, end))
@@ -169,7 +166,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     """The number of a replay that comes first."""
 
 
-def shown(replay: Replay, place: Surroundings) -> ReplayShown:
+def shown(replay: Replay, place: Surroundings, failures: Mapping[str, int]) -> ReplayShown:
     wanted = replay.wanted
     return ReplayShown(
         replay.id,
@@ -189,6 +186,7 @@ def shown(replay: Replay, place: Surroundings) -> ReplayShown:
         wanted.types,
         wanted.outcome,
         replay.detail,
+        failures,
     )
 
 

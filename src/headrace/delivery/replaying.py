@@ -43,11 +43,19 @@ class Chosen(NamedTuple):
 
 
 def chosen(
-    found: Slice, wanted: Wanted, sources: Collection[str], outcomes: Outcomes, preparation: Preparation
+    partition: int,
+    found: Slice,
+    wanted: Wanted,
+    sources: Collection[str],
+    outcomes: Outcomes,
+    preparation: Preparation,
 ) -> Iterator[Chosen]:
     """Pure. Of a slice of the log those events of connected sources that the replay wants."""
     for offset, entry in enumerate(found.entries, found.next - len(found.entries)):
-        if not isinstance(entry, Event) or entry.source not in sources or not wanted.takes(entry, milliseconds(entry)):
+        if not isinstance(entry, Event) or entry.source not in sources:
+            continue
+        received_ms = milliseconds(entry)
+        if not wanted.takes(entry, received_ms) or wanted.is_coming(partition, offset, received_ms):
             continue
         if replays.matches(wanted.outcome, outcomes.of(offset, entry.source)):
             yield Chosen(offset, entry, preparation.prepare(entry))
@@ -157,7 +165,7 @@ class Replaying:
         )
         part = _Part(self, reader.partition)
         try:
-            for each in chosen(found, replay.wanted, self._sources, outcomes, self._preparation):
+            for each in chosen(reader.partition, found, replay.wanted, self._sources, outcomes, self._preparation):
                 part.begin(each)
             if not await self._all_ended(replay, part):
                 return None
@@ -326,7 +334,7 @@ def estimate(
                 if store is not None
                 else Outcomes((), {}, ())
             )
-            for each in chosen(part, wanted, sources, outcomes, preparation):
+            for each in chosen(partition, part, wanted, sources, outcomes, preparation):
                 found.count(each)
             lost = lost_in(part, wanted, sources)
             if lost:

@@ -34,6 +34,12 @@ class Wanted(msgspec.Struct, frozen=True):
     events: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
     outcome: Outcome = "any"
+    added_at: int = 0
+    reached: dict[int, int] = {}
+    """By partition, how far delivery was when this was ordered: what is beyond and was received since `added_at` it delivers anyhow."""
+
+    def is_coming(self, partition: int, offset: int, received_ms: int) -> bool:
+        return received_ms >= self.added_at and partition in self.reached and offset >= self.reached[partition]
 
     def takes(self, event: Event, received_ms: int) -> bool:
         """As far as the event itself tells."""
@@ -135,8 +141,7 @@ def order(store: Store, wanted: Wanted, ranges: Iterable[Range]) -> int:
     parts = [part for part in ranges if part.next > part.first]
     if not parts:
         raise ConfigError(
-            "replay: neither the log nor the archive has events of that period that have gone by this destination; give --since and "
-            "--until another; what it has not reached yet comes by itself"
+            "replay: neither the log nor the archive has events of that period; give --since and --until another"
         )
     now = _now()
     positions = {str(part.partition): part.first for part in parts}
@@ -203,6 +208,15 @@ def _changed(
     return one(store, number)
 
 
+def failures(store: Store, number: int) -> Mapping[str, int]:
+    """Events by code."""
+    return dict(
+        store.read(
+            "SELECT code, count(*) FROM replayed WHERE replay = ? AND outcome = 'failed' GROUP BY code", (number,)
+        )
+    )
+
+
 def begin(store: Store, number: int) -> bool:
     """Whether it runs now, rather than that it was paused or cancelled meanwhile. For the one who replays."""
     with store.writing() as cursor:
@@ -232,8 +246,8 @@ def note(store: Store, number: int, detail: str) -> None:
 
 
 def advance(store: Store, number: int, partition: int, following: int, passed: int, ended: Sequence[Ended]) -> None:
-    """Entries before `following` have passed: their outcomes and the position are stored together. A dead letter that has gone through is none
-    any more."""
+    """Entries before `following` have passed: their outcomes and the position are stored together. Each failure has a row of its own, the rest
+    is counted. A dead letter that has gone through is none any more."""
     tally = Counter(each.outcome for each in ended)
     with store.writing() as cursor:
         positions = json.loads(cursor.execute("SELECT positions FROM replays WHERE id = ?", (number,)).fetchone()[0])
@@ -266,7 +280,7 @@ def advance(store: Store, number: int, partition: int, following: int, passed: i
                     each.detail,
                 )
                 for each in ended
-                if each.outcome != "delivered"
+                if each.outcome == "failed"
             ],
         )
         for each in ended:
