@@ -418,7 +418,7 @@ def _row(story: Story) -> tuple[Any, ...]:
 def _changes(story: Story) -> tuple[Any, ...]:
     return (
         story.outcome, story.code, story.detail, story.attempts, story.first_at, story.last_at, story.due_at, _encode(story.history).decode(),
-        _line(story), story.row,
+        story.row,
     )  # fmt: skip
 
 
@@ -464,8 +464,8 @@ _ADD_EVENT: Final = (
     "first_at, last_at, due_at, history, line) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _CHANGE_EVENT: Final = (
-    "UPDATE events SET outcome = ?, code = ?, detail = ?, attempts = ?, first_at = ?, last_at = ?, due_at = ?, history = ?, line = ? "
-    "WHERE id = ?"
+    "UPDATE events SET outcome = ?1, code = ?2, detail = ?3, attempts = ?4, first_at = ?5, last_at = ?6, due_at = ?7, history = ?8, "
+    "line = CASE ?1 WHEN 'delivered' THEN NULL ELSE line END WHERE id = ?9"
 )
 _RELEASE_NEXT: Final = (
     "UPDATE events SET due_at = ?1 WHERE id = (SELECT id FROM events WHERE outcome = 'retrying' AND user_key = ?2 ORDER BY id LIMIT 1) "
