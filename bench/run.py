@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import backlog
 import collector
+import delivery
 import explosion
 import freshness
 import loads
@@ -33,6 +34,7 @@ PARTS: Mapping[str, Callable[[], Sequence[Figure]]] = {
     "explosion": explosion.figures,
     "freshness": freshness.figures,
     "backlog": backlog.figures,
+    "delivery": delivery.figures,
 }
 
 
