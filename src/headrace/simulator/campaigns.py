@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from headrace.simulator import figures
+from headrace.simulator.happenings import Kind
+from headrace.simulator.orders import order_cents
 
 
 class Campaign(NamedTuple):
@@ -22,6 +24,8 @@ class Campaign(NamedTuple):
     list_name: str
     journey_id: str | None = None
     journey_name: str | None = None
+    test: bool = False
+    """A test send of it, to the people who made it."""
 
 
 class Journey(NamedTuple):
@@ -31,11 +35,13 @@ class Journey(NamedTuple):
 
 
 class Send(NamedTuple):
-    """One mail to one recipient. `campaign` None: no mail, the recipient orders unasked."""
+    """One mail to one recipient, or with `campaign` None something that the recipient does unasked."""
 
     at: float
     recipient: int
     campaign: Campaign | None
+    unasked: Kind = Kind.ORDERED
+    number: int = 0
 
 
 JOURNEYS: Final = (
@@ -72,6 +78,7 @@ _THEMES: Final = (
 )
 _SEND_AFTER: Final = 25 * figures.HOUR
 """From the beginning of a week to its campaign."""
+_TEST_BEFORE: Final = figures.HOUR
 
 
 def weekly(week: int, starts: float) -> Campaign:
@@ -82,15 +89,17 @@ def weekly(week: int, starts: float) -> Campaign:
     return Campaign(code, f"{year}_W{number:02d}_{theme}", f"4{code}", subject, "12", "Newsletter")
 
 
-def sends(recipients: int, weeks: int, starts: float, chance: random.Random) -> Iterator[Send]:
-    """Every mail of the weeks, and every unasked order, in order of time."""
+def sends(recipients: int, weeks: int, starts: float, chance: random.Random, test_addresses: int = 0) -> Iterator[Send]:
+    """Every mail of the weeks, and every unasked order, in order of time. Test addresses are the numbers after the recipients'."""
     for week in range(weeks):
         begin = starts + week * figures.WEEK
         campaign = weekly(week, begin)
         step = figures.SEND_RAMP / max(recipients, 1)
         first = begin + _SEND_AFTER
+        trial = campaign._replace(test=True, email_subject=f"[Test] {campaign.email_subject}")
+        tests = [Send(first - _TEST_BEFORE, recipients + number, trial) for number in range(test_addresses)]
         blast = (Send(first + number * step, number, campaign) for number in range(recipients))
-        yield from heapq.merge(blast, _scattered(recipients, begin, chance), key=_time)
+        yield from heapq.merge(tests, blast, _scattered(recipients, begin, chance), key=_time)
 
 
 def _scattered(recipients: int, begin: float, chance: random.Random) -> list[Send]:
@@ -98,12 +107,18 @@ def _scattered(recipients: int, begin: float, chance: random.Random) -> list[Sen
     causes: list[tuple[float, Campaign | None]] = [(journey.weekly_share, journey.campaign) for journey in JOURNEYS]
     causes.append((figures.ORDERS_PER_WEEK, None))
     found = [
-        Send(begin + chance.random() * figures.WEEK, number, campaign)
+        unasked_order(begin + chance.random() * figures.WEEK, number, chance)
+        if campaign is None
+        else Send(begin + chance.random() * figures.WEEK, number, campaign)
         for share, campaign in causes
         for number in range(recipients)
         if chance.random() < share
     ]
     return sorted(found, key=_time)
+
+
+def unasked_order(at: float, recipient: int, chance: random.Random) -> Send:
+    return Send(at, recipient, None, Kind.ORDERED, order_cents(chance))
 
 
 def _time(send: Send) -> float:

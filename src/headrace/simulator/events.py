@@ -1,18 +1,20 @@
-"""Happenings as the events that Selligent and a shop send."""
+"""Happenings as the events that Selligent sends; `Writer` writes the shop's too."""
 
 from __future__ import annotations
 
 import random
-from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from headrace.simulator import figures
 from headrace.simulator.campaigns import Campaign
-from headrace.simulator.mails import Happening, Kind
-from headrace.simulator.orders import ORDER_COMPLETED, order_properties
+from headrace.simulator.happenings import FIRST_OF_SHOP, FLAG_MISSING, FLAGGED, Happening, Kind
+from headrace.simulator.mails import Mail
+from headrace.simulator.moments import iso, next_minute
+from headrace.simulator.realism import PLAIN, Realism
 from headrace.simulator.recipients import PREFETCH_AGENT, Recipients
+from headrace.simulator.shop_events import LIBRARY, ShopWriter
 
-_NAMES: Final = {
+NAMES: Final = {
     Kind.DELIVERED: ("Email Delivered", "dlv"),
     Kind.OPENED: ("Email Opened", "opn"),
     Kind.MACHINE_OPENED: ("Email Opened", "mop"),
@@ -27,44 +29,41 @@ _NAMES: Final = {
 _BOUNCES: Final = {Kind.BOUNCED_HARD: ("hard", figures.HARD_BOUNCES), Kind.BOUNCED_SOFT: ("soft", figures.SOFT_BOUNCES)}
 _BY_HAND: Final = frozenset((Kind.OPENED, Kind.CLICKED, Kind.UNSUBSCRIBED))
 _SELLIGENT: Final = {"name": "selligent", "version": "1.0.0"}
-_LIBRARY: Final = {"name": "headrace-simulator", "version": "1"}
-"""Simulated events can be told from real ones by it."""
 _PROXY_IP: Final = "203.0.113.254"
-
-
-class Mail(NamedTuple):
-    """One send; `number` is unlike any other's in the simulation. An unasked order has a number and no campaign."""
-
-    number: int
-    recipient: int
-    campaign: Campaign | None
 
 
 class Writer:
     """Writes events. `run` makes the messageIds of two simulations unlike."""
 
-    def __init__(self, run: str, recipients: Recipients, chance: random.Random) -> None:
+    def __init__(self, run: str, recipients: Recipients, chance: random.Random, realism: Realism = PLAIN) -> None:
         self._run = run
         self._recipients = recipients
         self._chance = chance
+        self._flags_people = realism.unflagged > 0
+        self._shop = ShopWriter(run, recipients, chance, realism)
 
     def event(self, mail: Mail, happening: Happening) -> dict[str, Any]:
-        if happening.kind is Kind.ORDERED or mail.campaign is None:
-            return self._order(mail, happening)
-        name, part = _NAMES[happening.kind]
-        address = self._recipients.address(mail.recipient)
-        context: dict[str, Any] = {"integration": _SELLIGENT, "library": _LIBRARY, "traits": {"email": address}}
-        self._add_client(context, mail.recipient, happening.kind)
-        user_id = self._recipients.user_id(mail.recipient)
+        kind, people = happening.kind, self._recipients
+        if kind >= FIRST_OF_SHOP or mail.campaign is None:
+            return self._shop.event(mail, happening)
+        name, part = NAMES[kind]
+        address = people.spelling(mail.recipient, self._chance)
+        context: dict[str, Any] = {"integration": _SELLIGENT, "library": LIBRARY, "traits": {"email": address}}
+        if kind is not Kind.DELIVERED:
+            self._add_client(context, mail.recipient, kind)
+        properties = _properties(mail.campaign, happening)
+        if self._flags_people and kind is Kind.OPENED and mail.number % 3:
+            properties["machine_open"] = None if mail.number % 3 == 1 else False
+        user_id = people.user_id(mail.recipient)
         return {
             "type": "track",
             "event": name,
             "messageId": f"smc-{self._run}-{mail.number:x}-{part}-{happening.number}",
             "anonymousId" if user_id is None else "userId": address if user_id is None else user_id,
             "timestamp": iso(happening.at),
-            "sentAt": iso((happening.at // figures.MINUTE + 1) * figures.MINUTE),
+            "sentAt": next_minute(happening.at),
             "context": context,
-            "properties": _properties(mail.campaign, happening),
+            "properties": properties,
         }
 
     def _add_client(self, context: dict[str, Any], recipient: int, kind: Kind) -> None:
@@ -75,22 +74,9 @@ class Writer:
             context["ip"] = _PROXY_IP
             context["userAgent"] = PREFETCH_AGENT
         elif kind is Kind.SCANNED:
+            scanner = self._recipients.scanner(recipient)
             context["ip"] = _PROXY_IP
-            context["userAgent"] = self._recipients.scanner(recipient)
-
-    def _order(self, mail: Mail, happening: Happening) -> dict[str, Any]:
-        """A shop's event has no sentAt of its own: the sender sets it, as an SDK does, so that its clock is corrected."""
-        user_id = self._recipients.user_id(mail.recipient)
-        visitor = f"v-{mail.recipient:08x}"
-        return {
-            "type": "track",
-            "event": ORDER_COMPLETED,
-            "messageId": f"shop-{self._run}-{mail.number:x}",
-            "anonymousId" if user_id is None else "userId": visitor if user_id is None else user_id,
-            "timestamp": iso(happening.at),
-            "context": {"library": _LIBRARY, "traits": {"email": self._recipients.address(mail.recipient)}},
-            "properties": order_properties(f"O-{self._run}-{mail.number:x}", self._chance),
-        }
+            context["userAgent"] = scanner.agent if scanner else None
 
 
 def _properties(campaign: Campaign, happening: Happening) -> dict[str, Any]:
@@ -104,13 +90,18 @@ def _properties(campaign: Campaign, happening: Happening) -> dict[str, Any]:
     if campaign.journey_id is not None:
         properties["journey_id"] = campaign.journey_id
         properties["journey_name"] = campaign.journey_name
+    if campaign.test:
+        properties["test_send"] = True
+    if kind is Kind.DELIVERED:
+        return properties
     if kind in (Kind.CLICKED, Kind.SCANNED):
         link = figures.LINKS[happening.number]
         properties["link_id"] = str(happening.number + 1)
         properties["link_name"] = link
         properties["link_url"] = f"https://shop.example/{link}?utm_medium=email&utm_campaign={campaign.campaign_id}"
     elif kind is Kind.MACHINE_OPENED:
-        properties["machine_open"] = True
+        if happening.number != FLAG_MISSING:
+            properties["machine_open"] = True if happening.number == FLAGGED else None
     elif kind is Kind.UNSUBSCRIBED:
         properties["list_id"] = campaign.list_id
         properties["list_name"] = campaign.list_name
@@ -122,8 +113,3 @@ def _properties(campaign: Campaign, happening: Happening) -> dict[str, Any]:
         code, reason = reasons[happening.number]
         properties |= {"bounce_type": bounce_type, "bounce_code": code, "bounce_reason": reason}
     return properties
-
-
-def iso(at: float) -> str:
-    """Seconds since 1970 as ISO 8601 in UTC, to the millisecond."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -72,6 +72,12 @@ HARD_BOUNCE_RATE: Final = 0.0040
 SOFT_BOUNCE_RATE: Final = 0.0061
 SOFT_BOUNCES_AFTER_DELIVERY: Final = 0.10
 """Share of the soft bounces that come after the receiving server had accepted the mail (ours)."""
+BOUNCED_YET_READ: Final = 0.30
+"""Share of those that did reach the recipient, who may read them afterwards (ours)."""
+SOFT_BOUNCES_THEN_DELIVERED: Final = 0.20
+"""Share of the soft bounces after which a later try succeeds: greylisting (ours)."""
+IMAGES_BLOCKED: Final = 0.04
+"""Share of the clickers whose client loads no images, so that no open is seen (ours)."""
 OPENS_PER_OPENER: Final = 1.47
 LINKS: Final = ("hero", "new_arrivals", "best_sellers", "offer", "preferences")
 """Five links in a mail."""
@@ -105,10 +111,19 @@ COMPLAINT_AFTER_OPEN: Final = Lognormal(2 * MINUTE, 1.5)
 PREFETCH: Final = Lognormal(20 * MINUTE, 1.3)
 DELIVERY: Final = Lognormal(4.0, 0.6)
 BOUNCE: Final = Lognormal(6.0, 0.8)
+REDELIVERY: Final = Lognormal(25 * MINUTE, 0.7)
 LATE_BOUNCE: Final = Lognormal(2 * HOUR, 1.0)
-"""From sending to Apple's prefetch, the receiving server's answer, and a bounce after acceptance (ours)."""
+"""From sending to Apple's prefetch, the receiving server's answer, the next try after a bounce, a bounce after acceptance (ours)."""
 SCANNER_SECONDS: Final = (-2.0, 6.0)
 """Between the delivered stamp and a scanner's clicks on every link: scanners act before some stamps are taken (ours)."""
+SCANNER_LATER: Final = Lognormal(12 * MINUTE, 0.5)
+"""From delivery to the clicks of a scanner that takes its time (ours)."""
+SCANNER_STEP: Final = 0.3
+"""Seconds from link to link."""
+TESTER: Final = Lognormal(5 * MINUTE, 0.8)
+"""From the delivery of a test send to its reader's look at it, who then tries every link (ours)."""
+LATE_DAYS: Final = (1.0, 5.0)
+"""By how much late events are late (ours)."""
 DUPLICATE_RATE: Final = 0.015
 DUPLICATE_DELAY: Final = 10 * MINUTE
 """Share of events that are sent again with the same messageId, and the mean time until then (ours)."""
@@ -120,6 +135,12 @@ ORDER_AFTER_CLICK: Final = Lognormal(1 * HOUR, 1.5)
 ORDER_VALUE: Final = Lognormal(185.0, 0.8)
 ORDERS_PER_WEEK: Final = 0.004
 """Recipients that order in a week without having been asked (ours)."""
+ORDER_AFTER_OPEN: Final = Lognormal(3 * HOUR, 1.2)
+REFUND: Final = Lognormal(2 * DAY, 0.8)
+"""From an order to its refund (ours)."""
+CLICK_WINDOW: Final = 5 * DAY
+OPEN_WINDOW: Final = DAY
+"""An order belongs to the last click within the first, else to the last open within the second: a definition, no figure."""
 
 
 def open_share_within(seconds: float) -> float:

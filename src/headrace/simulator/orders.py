@@ -8,6 +8,7 @@ from typing import Any, Final
 from headrace.simulator import figures
 
 ORDER_COMPLETED: Final = "Order Completed"
+ORDER_REFUNDED: Final = "Order Refunded"
 CURRENCY: Final = "EUR"
 _PRODUCTS: Final = (
     "Linen shirt",
@@ -22,13 +23,21 @@ _PRODUCTS: Final = (
 
 
 def is_order(event: dict[str, Any]) -> bool:
-    """Whether an event of the simulation is the shop's; all others are Selligent's."""
-    return bool(event["event"] == ORDER_COMPLETED)
+    """Whether an event of the simulation is an order."""
+    return event.get("event") == ORDER_COMPLETED
 
 
-def order_properties(order_id: str, chance: random.Random) -> dict[str, Any]:
+def is_of_shop(event: dict[str, Any]) -> bool:
+    """Whether an event of the simulation is the shop's or its website's; all others are Selligent's."""
+    return "integration" not in event["context"]
+
+
+def order_cents(chance: random.Random) -> int:
+    return max(round(figures.ORDER_VALUE.draw(chance) * 100), 100)
+
+
+def order_properties(order_id: str, total_cents: int, chance: random.Random) -> dict[str, Any]:
     """One to three products whose prices add up to the total, to the cent."""
-    total_cents = max(round(figures.ORDER_VALUE.draw(chance) * 100), 100)
     numbers = chance.sample(range(len(_PRODUCTS)), chance.randint(1, 3))
     products: list[dict[str, Any]] = []
     left = total_cents
