@@ -7,8 +7,8 @@ SHELL := /bin/bash
 VENV ?= .venv
 BIN := $(VENV)/bin
 NODE_CLIENTS := tests/clients/node
-# Locked and hashed: nothing is installed that is not named in requirements/.
-INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-input --quiet
+# Locked and hashed: nothing is installed that is not named in requirements/ (and .ci/uv.txt, which the tests' packages come by).
+INSTALL := .ci/install $(VENV)
 PYTEST_ARGS ?=
 WORKERS ?= 2
 DEPTH ?= usual
@@ -88,7 +88,12 @@ $(VENV)/.run: requirements/build.txt requirements/run.txt pyproject.toml | $(BIN
 	@$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.test: requirements/test.txt $(VENV)/.run
+$(VENV)/.uv/.tried: .ci/uv.txt | $(BIN)/python
+	@.ci/install $(VENV) --uv
+	@mkdir -p $(@D) && touch $@
+
+# uv is first, so that it installs both; `make install` alone does without it.
+$(VENV)/.test: $(VENV)/.uv/.tried $(VENV)/.run requirements/test.txt
 	@echo "installing what the tests need into $(VENV) (once)"
 	@$(INSTALL) --require-hashes -r requirements/test.txt
 	@touch $@
