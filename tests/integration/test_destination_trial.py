@@ -252,7 +252,6 @@ def test_a_topic_gets_the_event_and_the_producer_is_closed(run: Run, add: Add) -
 
 
 # FromPath, which 2.25 wants, is not yet there in the oldest litestar that headrace takes.
-@pytest.mark.filterwarnings("ignore::litestar.exceptions.LitestarDeprecationWarning")
 def test_the_worker_answers_the_same(add: Add, data: Path, tool: FaultServer) -> None:
     slug = add(path="/api")
     config = Config(data=str(data), allowed_networks="127.0.0.0/8")

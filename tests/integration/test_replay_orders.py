@@ -216,7 +216,6 @@ def test_what_delivery_has_not_reached_is_left_to_it(run: Run, data: Path) -> No
 
 
 # FromPath, which 2.25 wants, is not yet there in the oldest litestar that headrace takes.
-@pytest.mark.filterwarnings("ignore::litestar.exceptions.LitestarDeprecationWarning")
 def test_the_api_does_the_same(data: Path) -> None:
     fill(data, hours_ago(2, 1))
     config = Config(data=str(data), allowed_networks="127.0.0.0/8")

@@ -9,7 +9,7 @@ import msgspec
 from litestar import Litestar, MediaType, Request, Response, get, post
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.params import Body, Parameter
+from litestar.params import Body, FromPath, QueryParameter
 
 from headrace import __version__
 from headrace.config import WarehouseConfig
@@ -80,7 +80,7 @@ def api(worker: Working, limits: WarehouseConfig) -> Litestar:
     """The whole API, for the Unix socket."""
 
     @get("/api/status", sync_to_thread=True)
-    def show_status(hours: Annotated[float, Parameter(ge=0, le=MOST_HOURS)] = 0.0) -> Status:
+    def show_status(hours: Annotated[float, QueryParameter(ge=0, le=MOST_HOURS)] = 0.0) -> Status:
         return worker.status(hours)
 
     def bounds(asked: Query) -> tuple[int, float]:
@@ -96,15 +96,15 @@ def api(worker: Working, limits: WarehouseConfig) -> Litestar:
         return Response(_stream(worker.arrow(data.sql, *bounds(data), data.warehouse)), media_type=ARROW_STREAM)
 
     @get("/api/warehouses/{slug:str}", sync_to_thread=True)
-    def show_warehouse(slug: str) -> WarehouseDetail:
+    def show_warehouse(slug: FromPath[str]) -> WarehouseDetail:
         return worker.detail(slug)
 
     @post("/api/warehouses/{slug:str}/jobs", sync_to_thread=True, status_code=201)
-    def order_job(slug: str, data: Annotated[JobOrder, Body(description="What is to be done")]) -> Job:
+    def order_job(slug: FromPath[str], data: Annotated[JobOrder, Body(description="What is to be done")]) -> Job:
         return worker.submit(slug, data.job, data.arguments)
 
     @get("/api/jobs/{number:int}", sync_to_thread=True)
-    def show_job(number: int) -> Job:
+    def show_job(number: FromPath[int]) -> Job:
         return worker.job(number)
 
     @post("/api/notice", sync_to_thread=True, status_code=200)

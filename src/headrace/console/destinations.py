@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Protocol
 
 from litestar import get, post
-from litestar.params import Body
+from litestar.params import Body, FromPath
 
 from headrace.delivery.ordering import ReplayAnswer, ReplayOrder, ReplayShown
 from headrace.delivery.trying import TrialOrder, Tried
@@ -44,34 +44,34 @@ class Destinations(Protocol):
 def routes(worker: Destinations) -> list[Any]:
     @post("/api/destinations/{slug:str}/test", sync_to_thread=True, status_code=200)
     def test_destination(
-        slug: str, data: Annotated[TrialOrder, Body(description="What it is tested with; {} for an example")]
+        slug: FromPath[str], data: Annotated[TrialOrder, Body(description="What it is tested with; {} for an example")]
     ) -> Tried:
         return worker.try_out(slug, data)
 
     @post("/api/destinations/{slug:str}/replays", sync_to_thread=True, status_code=200)
     def order_replay(
-        slug: str, data: Annotated[ReplayOrder, Body(description="Which events are sent again")]
+        slug: FromPath[str], data: Annotated[ReplayOrder, Body(description="Which events are sent again")]
     ) -> ReplayAnswer:
         return worker.replays.order(slug, data)
 
     @get("/api/destinations/{slug:str}/replays", sync_to_thread=True)
-    def list_replays(slug: str) -> Sequence[ReplayShown]:
+    def list_replays(slug: FromPath[str]) -> Sequence[ReplayShown]:
         return worker.replays.every(slug)
 
     @get("/api/destinations/{slug:str}/replays/{number:int}", sync_to_thread=True)
-    def show_replay(slug: str, number: int) -> ReplayShown:
+    def show_replay(slug: FromPath[str], number: FromPath[int]) -> ReplayShown:
         return worker.replays.one(slug, number)
 
     @post("/api/destinations/{slug:str}/replays/{number:int}/pause", sync_to_thread=True, status_code=200)
-    def pause_replay(slug: str, number: int) -> ReplayShown:
+    def pause_replay(slug: FromPath[str], number: FromPath[int]) -> ReplayShown:
         return worker.replays.pause(slug, number)
 
     @post("/api/destinations/{slug:str}/replays/{number:int}/resume", sync_to_thread=True, status_code=200)
-    def resume_replay(slug: str, number: int) -> ReplayShown:
+    def resume_replay(slug: FromPath[str], number: FromPath[int]) -> ReplayShown:
         return worker.replays.resume(slug, number)
 
     @post("/api/destinations/{slug:str}/replays/{number:int}/cancel", sync_to_thread=True, status_code=200)
-    def cancel_replay(slug: str, number: int) -> ReplayShown:
+    def cancel_replay(slug: FromPath[str], number: FromPath[int]) -> ReplayShown:
         return worker.replays.cancel(slug, number)
 
     return [test_destination, order_replay, list_replays, show_replay, pause_replay, resume_replay, cancel_replay]
