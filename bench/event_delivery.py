@@ -45,10 +45,13 @@ A_COMMIT: Final = 1_000
 LIMIT_US: Final = 10.0
 
 
+def measured(folder: str | None = None) -> list[figures.Figure]:
+    with tempfile.TemporaryDirectory(dir=folder) as made_here:
+        return [*periods(Path(made_here)), *retries(Path(made_here))]
+
+
 def main() -> None:
-    with tempfile.TemporaryDirectory(dir=sys.argv[1] if len(sys.argv) > 1 else None) as folder:
-        found = [*periods(Path(folder)), *retries(Path(folder))]
-    print(figures.table(found))
+    print(figures.table(measured(sys.argv[1] if len(sys.argv) > 1 else None)))
 
 
 def periods(folder: Path) -> Iterator[figures.Figure]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import backlog
 import collector
 import delivery
+import event_delivery
 import explosion
 import freshness
 import loads
@@ -35,6 +36,7 @@ PARTS: Mapping[str, Callable[[], Sequence[Figure]]] = {
     "freshness": freshness.figures,
     "backlog": backlog.figures,
     "delivery": delivery.figures,
+    "event_delivery": event_delivery.measured,
 }
 
 
