@@ -30,6 +30,7 @@ from headrace.delivery.preparing import checked
 from headrace.delivery.retry import LONGEST_ASKED_SECONDS
 from headrace.delivery.store import Commit, Sample, Store, Story
 from headrace.destinations import base
+from headrace.destinations._answers import of_status, retry_after
 from headrace.destinations.base import Answer, Http, Place, Prepared, Request, Result
 from headrace.destinations.webhook import WebhookKind
 from headrace.errors import RetryableError
@@ -119,6 +120,14 @@ def test_a_users_event_that_follows_a_revived_one_is_sent_once(house: House) -> 
     tool = Tool()
     house.deliver(tool, lambda: house.counts() == {"delivered": 2}, settings={"ordered": True})
     assert Counter(("m-0", "m-1")) == Counter(tool.ids)
+
+
+@pytest.mark.parametrize(
+    "text", ["-5", "9" * 30, "nan", "Mon, 01 Jan 2020 00:00:00 +99999999999999999999", "x" * 70_000]
+)
+def test_a_pause_that_nobody_can_read_is_none(text: str) -> None:
+    answer = Answer(503, {"retry-after": text})
+    assert ("retry", None) == (of_status(answer, datetime.now(UTC)).outcome, retry_after(answer, datetime.now(UTC)))
 
 
 # Nothing stands still.
@@ -393,6 +402,18 @@ def test_closed_books_say_so_in_words(store: Store) -> None:
     store.close()
     with pytest.raises(RetryableError):
         store.clear(NOW, None)
+
+
+def test_an_error_within_a_kind_tells_no_secret_to_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Telling(WebhookKind):
+        async def send(self, batch: Sequence[Prepared], http: Http) -> Sequence[Result]:
+            raise ValueError(cast("Any", self.settings).url)
+
+    kind = Telling(WebhookKind.Settings(url="https://ada:geheim99@tool.example"), Place("tool", tmp_path))
+    found = asyncio.run(attempt(kind, [Prepared(story(0).event)], Tool()))
+    assert "geheim99" in found[0].detail  # delivery masks it
+    assert "ValueError" in caplog.text
+    assert "geheim99" not in caplog.text
 
 
 def test_secret_objects_are_masked_in_texts_whatever_their_entries_are_called() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from collections.abc import Sequence
 
 from headrace.destinations.base import DestinationKind, Http, Prepared, Result
@@ -29,8 +30,10 @@ async def attempt(kind: DestinationKind, batch: Sequence[Prepared], http: Http) 
         result = Result("failed", "INVALID_SETTINGS", str(error))
     except RetryableError as error:
         result = Result("retry", "SERVER_ERROR", str(error), error.retry_after_seconds)
-    except Exception as error:
-        logger.exception("destination %s: the kind %s failed", kind.place.slug, type(kind).__name__)
+    except Exception as error:  # noqa: BLE001 -- whatever a kind does, its events are not lost
+        # Where, and not what it said: that may hold secrets, and stands masked in the books.
+        where = "".join(traceback.format_tb(error.__traceback__))
+        logger.error("destination %s: %s\n%s", kind.place.slug, type(error).__name__, where)  # noqa: TRY400
         result = Result("failed", "INTERNAL", f"{type(error).__name__}: {error}", is_whole_request=True)
     else:
         if len(results) == len(batch):

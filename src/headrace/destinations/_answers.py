@@ -64,7 +64,7 @@ def retry_after(answer: Answer, now: datetime) -> float | None:
         return float(text)
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
     seconds = (at - now).total_seconds()
