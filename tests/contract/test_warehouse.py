@@ -316,7 +316,7 @@ def test_a_query_that_writes_is_refused(warehouse: Warehouse) -> None:
     assert [[1]] == rows_of(warehouse, "SELECT count(*) FROM shop.tracks")
 
 
-def test_queries_of_other_threads_see_whole_loads_only(warehouse: Warehouse) -> None:
+def test_queries_of_other_threads_see_whole_loads_only(warehouse: Warehouse, engine: str) -> None:
     if warehouse.guarantee == "per table":
         return  # such a driver promises whole loads table by table only, and its own tests look at that
     warehouse.commit(tracks(0, 10, new=True))
@@ -331,7 +331,8 @@ def test_queries_of_other_threads_see_whole_loads_only(warehouse: Warehouse) -> 
     readers = [threading.Thread(target=look) for _ in range(2)]
     for reader in readers:
         reader.start()
-    for start in range(10, 200, 10):
+    stands_in = engine in ("bigquery", "snowflake")  # what answers is not the engine itself, and slow
+    for start in range(10, depth(80, 200) if stands_in else 200, 10):
         warehouse.commit(tracks(start, start + 10))
     stop.set()
     for reader in readers:
