@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from depth import depth
 from engines.clickhouse import embedded
 from headrace.errors import WarehouseUnavailableError, WideningRefusedError
 from headrace.warehouses import _clickhouse, _clickhouse_house, _clickhouse_lease, _clickhouse_load
@@ -459,7 +460,7 @@ while True:
 def test_a_process_killed_in_the_middle_of_loads_loses_and_doubles_nothing(tmp_path: Path, open_: Open) -> None:
     told = 0
     began = []
-    for round_ in range(6):
+    for round_ in range(depth(3, 6)):
         tests = Path(__file__).parent.parent
         command = [sys.executable, "-c", CHILD, str(tmp_path / "clickhouse"), str(tests)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
