@@ -1,7 +1,7 @@
 """What is measured of delivery, each in a process of its own: `python bench/delivery_process.py JOB`, a Job in JSON; it prints its result.
 
 `fill` writes a log, `write` appends to one at a pace, `drain` delivers a whole log, `single` does so by single requests in turn with a
-bare httpx.AsyncClient, `follow` delivers what `write` appends, to several destinations at a time.
+bare httpx.AsyncClient, `follow` delivers what `write` appends, to several destinations at a time; both go on until their stdin is closed.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import select
 import subprocess
 import sys
 import time
@@ -47,20 +48,23 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 A_CHUNK = 500
+SAMPLE_SECONDS = 0.5
+CONNECT_SECONDS = 5.0
 REQUEST_SECONDS = 10.0
 
 
 class Job(msgspec.Struct, frozen=True):
-    """`scale` divides every time that delivery itself waits: time-outs, pauses of the circuit, delays of retries."""
+    """`scale` divides every time that a broken tool makes delivery wait: pauses of the circuit, delays of retries, and the time-outs of
+    the destinations named in `scaled`."""
 
     what: Literal["fill", "write", "drain", "single", "follow"]
     folder: str
     count: int = 0
-    seconds: float = 0.0
     per_second: float = 0.0
     settings: dict[str, dict[str, Any]] = {}
     rounds: int = 1
     scale: float = 1.0
+    scaled: list[str] = []
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -76,10 +80,11 @@ class Result(msgspec.Struct, frozen=True):
 
 def start(job: Job) -> subprocess.Popen[str]:
     command = [sys.executable, __file__, msgspec.json.encode(job).decode()]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def result(process: subprocess.Popen[str]) -> Result:
+    """Ends one that goes on until it is told, and waits for the others."""
     printed = process.communicate(timeout=1_800)[0]
     if process.returncode:
         raise SystemExit("the process that delivers ended; its reason stands above")
@@ -105,24 +110,25 @@ def fill(folder: Path, count: int) -> None:
     writer.close()
 
 
-def write(folder: Path, per_second: float, seconds: float) -> None:
-    """As a collector would: what has come in 5 ms is a chunk."""
+def write(folder: Path, per_second: float) -> None:
+    """As a collector would, until it is told to end: what has come in 5 ms is a chunk."""
     writer = SqliteLog(folder / "log", LogConfig()).writer(0)
     source = made()
     began, written = time.monotonic(), 0
-    while (elapsed := time.monotonic() - began) < seconds:
-        due = int(elapsed * per_second) - written
+    while not select.select([sys.stdin], [], [], 0.005)[0]:
+        due = int((time.monotonic() - began) * per_second) - written
         if due:
             append(writer, list(itertools.islice(source, due)))
             written += due
-        time.sleep(0.005)
     writer.close()
 
 
 class Running:
     """Destinations that deliver from the log of a folder; `books` is where theirs are."""
 
-    def __init__(self, folder: Path, books: Path, settings: Mapping[str, Mapping[str, Any]], scale: float) -> None:
+    def __init__(
+        self, folder: Path, books: Path, settings: Mapping[str, Mapping[str, Any]], scales: Mapping[str, float]
+    ) -> None:
         self._feed = Feed([SqliteLog(folder / "log", LogConfig()).reader(0)], books)
         self._https: list[HttpClient] = []
         self._stores: dict[str, Store] = {}
@@ -132,8 +138,8 @@ class Running:
             self._stores[slug] = Store(books / f"{slug}.db")
             http = HttpClient(
                 AllowedNetworks("127.0.0.0/8"),
-                connect_seconds=5.0 / scale,
-                request_seconds=REQUEST_SECONDS / scale,
+                connect_seconds=CONNECT_SECONDS / scales.get(slug, 1.0),
+                request_seconds=REQUEST_SECONDS / scales.get(slug, 1.0),
                 connections=kind.settings.concurrency,
             )
             self._https.append(http)
@@ -179,7 +185,7 @@ async def drain(job: Job) -> Result:
     (slug,) = job.settings
     stick = 0.0
     for number in range(job.rounds):
-        running = Running(folder, folder / f"books-{number}", job.settings, 1.0)
+        running = Running(folder, folder / f"books-{number}", job.settings, {})
         stick = yardstick(next(samples.events("single")))
         began, used = time.monotonic(), time.process_time()
         async with running.going():
@@ -203,7 +209,7 @@ async def single(job: Job) -> Result:
     own, bare = [], []
     for number in range(job.rounds):
         own += (await drain(msgspec.structs.replace(job, rounds=1, folder=_turn(folder, number)))).cpu_us
-        bare.append(await _bare(settings["url"], found, settings.get("concurrency", 8)))
+        bare.append(await _bare(settings["url"], found))
     return Result(own, bare)
 
 
@@ -215,19 +221,14 @@ def _turn(folder: Path, number: int) -> str:
     return str(own)
 
 
-async def _bare(url: str, found: Sequence[Event], concurrency: int) -> float:
-    """CPU us a request of an httpx client that posts events as JSON, as many at a time."""
-    waiting = iter(found)
+async def _bare(url: str, found: Sequence[Event]) -> float:
+    """CPU us a request of an httpx client that posts events as JSON, one after the other, where it is cheapest."""
     headers = {"content-type": "application/json"}
     used = time.process_time()
     async with httpx.AsyncClient(trust_env=False) as client:
-
-        async def post() -> None:
-            for event in waiting:
-                answer = await client.post(url, content=segment_json(event), headers=headers)
-                assert answer.status_code == 200
-
-        await asyncio.gather(*(post() for _ in range(concurrency)))
+        for event in found:
+            answer = await client.post(url, content=segment_json(event), headers=headers)
+            assert answer.status_code == 200
     return (time.process_time() - used) / len(found) * 1e6
 
 
@@ -239,13 +240,13 @@ async def follow(job: Job) -> Result:
         for name in names:
             setattr(module, name, getattr(module, name) / job.scale)
     folder = Path(job.folder)
-    running = Running(folder, folder / "books", job.settings, job.scale)
+    running = Running(folder, folder / "books", job.settings, dict.fromkeys(job.scaled, job.scale))
     megabytes: list[float] = []
     used = time.process_time()
     async with running.going():
-        ends = time.monotonic() + job.seconds
-        while time.monotonic() < ends:
-            await asyncio.sleep(0.5)
+        told = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
+        while not told.done():
+            await asyncio.wait([told], timeout=SAMPLE_SECONDS)
             megabytes.append(memory(os.getpid()).rss)
         cpu = time.process_time() - used
         delivered = running.delivered()
@@ -258,7 +259,7 @@ def main() -> None:
     if job.what == "fill":
         fill(Path(job.folder), job.count)
     elif job.what == "write":
-        write(Path(job.folder), job.per_second, job.seconds)
+        write(Path(job.folder), job.per_second)
     else:
         work: Mapping[str, Callable[[Job], Any]] = {"drain": drain, "single": single, "follow": follow}
         told = uvloop.run(work[job.what](job))
