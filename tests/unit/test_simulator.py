@@ -20,7 +20,7 @@ from headrace.simulator.orders import is_order
 from headrace.simulator.simulation import Simulation, expected_events, simulate
 
 END = datetime(2026, 11, 1, 12, tzinfo=UTC)
-RECIPIENTS = 12_000
+RECIPIENTS = 7_000
 WEEKS = 4
 EXAMPLES = Path(__file__).parents[1] / "cases" / "selligent-events.ndjson"
 Json = dict[str, Any]

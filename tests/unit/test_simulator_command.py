@@ -74,7 +74,9 @@ def test_the_same_end_gives_the_same_events_and_the_same_truth(
 
 
 def test_no_truth_is_written_of_what_was_refused(run: Run, server: ScriptedServer, tmp_path: Path) -> None:
-    server.reply = lambda request: Reply(401, {"code": str(request.key and "invalid_write_key")})  # type: ignore[method-assign]  # all are refused
+    server.reply = lambda request: (  # type: ignore[method-assign]  # whatever the key
+        Reply(401, {"code": "invalid_write_key"}) if request.key else Reply()
+    )
     file = tmp_path / "truth.json"
     result = run("--truth", str(file))
     assert 1 == result.exit_code
