@@ -225,3 +225,37 @@ def test_killed_at_any_moment_the_books_and_the_tool_agree(house: House) -> None
     house.deliver(tool, lambda: len(tool.ids) >= 500, meanwhile=lambda: house.tracks(2_000), is_killed=True)
     house.deliver(tool, lambda: len(set(tool.ids)) == 2_000)
     assert {"delivered": 2_000} == house.counts()
+
+
+def test_an_event_that_a_function_wants_later_holds_up_no_other(house: House, tmp_path: Path) -> None:
+    taken = tmp_path / "taken"
+    function = tmp_path / "own.py"
+    function.write_text(
+        "def send(event):\n"
+        "    if event['messageId'] == 'm-0':\n"
+        "        return {'retry': 'later', 'after_seconds': 60}\n"
+        f"    open({str(taken)!r}, 'a').write(event['messageId'] + '\\n')\n"
+    )
+    house.deliver(
+        Tool(),
+        lambda: taken.exists() and len(taken.read_text().split()) == 9,
+        kind="python",
+        settings={"file": str(function), "concurrency": 1},
+        meanwhile=lambda: house.tracks(10),
+    )
+    assert {"delivered": 9, "retrying FUNCTION_RETRY": 1} == house.counts()
+
+
+def test_a_wrong_key_is_told_at_once_and_so_is_its_end(house: House) -> None:
+    refusing = Tool(lambda _: Answer(401, body=b"no such key"))
+    settings = {"batch_events": 10}
+    told = house.deliver(
+        refusing,
+        lambda: bool(house.file.exists() and house.counts()),
+        settings=settings,
+        meanwhile=lambda: house.tracks(10),
+    )
+    assert ("failing", True) == (told.state()["state"], "INVALID_AUTHENTICATION" in told.error)
+    tool = Tool()
+    told = house.deliver(tool, lambda: len(tool.ids) == 10, settings=settings)
+    assert ("delivering", "") == (told.state()["state"], told.error)

@@ -30,6 +30,7 @@ def check_settings(kind_slug: str, settings: Mapping[str, Any], place: Place) ->
     try:
         configured = base.configured(kind_slug, checked, place)
         preparing.checked(configured)
+        _check_batch(configured, kind_slug)
         return [without_secrets(warning, secrets) for warning in configured.warnings()]
     except ConfigError as error:
         raise ConfigError(without_secrets(str(error), secrets)) from None
@@ -38,3 +39,12 @@ def check_settings(kind_slug: str, settings: Mapping[str, Any], place: Place) ->
         raise ConfigError(
             f"destination {place.slug}: {text}; `headrace catalog {kind_slug}` says what its settings are"
         ) from None
+
+
+def _check_batch(configured: base.DestinationKind, kind_slug: str) -> None:
+    wanted, most = configured.settings.batch_events, configured.batching.events
+    if wanted > most:
+        raise ConfigError(
+            f"destination {configured.place.slug}: batch_events is {wanted}, but a request of {kind_slug} takes {most} at the most; "
+            f"give up to {most}, or 0 for what is usual"
+        )

@@ -18,14 +18,16 @@ PERIOD: Final = timedelta(hours=24)
 MINUTE: Final = timedelta(minutes=1)
 
 
-def destination_states(config: Config, workspace: Workspace) -> Sequence[DestinationStatus]:
-    """Those that are not removed, with the figures of the last 24 hours."""
+def destination_states(config: Config, workspace: Workspace, *, running: bool) -> Sequence[DestinationStatus]:
+    """Those that are not removed, with the figures of the last 24 hours; stopped where no server runs."""
     until = datetime.now(UTC) + MINUTE  # periods are whole minutes, and the one that has begun counts
-    return [_state(config, record, Period(until - PERIOD, until)) for record in workspace.destinations()]
+    return [
+        _state(config, record, Period(until - PERIOD, until), running=running) for record in workspace.destinations()
+    ]
 
 
-def _state(config: Config, record: Destination, period: Period) -> DestinationStatus:
-    state = "disabled" if record.disabled else "paused" if record.paused else None
+def _state(config: Config, record: Destination, period: Period, *, running: bool) -> DestinationStatus:
+    state = "disabled" if record.disabled else "paused" if record.paused else None if running else "stopped"
     place = Place(
         file_of(config.folder, record.slug), record.slug, record.kind, record.nickname, record.created_at, state=state
     )

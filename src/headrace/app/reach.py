@@ -193,7 +193,7 @@ class Opened:
         readers = self.new_readers()
         try:
             meant = self._meant()
-            destinations = destination_states(self._config, self.workspace)
+            destinations = destination_states(self._config, self.workspace, running=False)
             now = datetime.now(UTC)
             return status(sources, readers, answers, meant, now, running=False, destinations=destinations, hours=hours)
         finally:

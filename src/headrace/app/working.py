@@ -100,7 +100,7 @@ class Worker:
                 meant,
                 now,
                 running=True,
-                destinations=destination_states(self._config, self._workspace),
+                destinations=destination_states(self._config, self._workspace, running=True),
                 archive=archive,
                 hours=hours,
             )

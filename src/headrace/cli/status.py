@@ -122,9 +122,8 @@ def _print_destinations(found: Status) -> None:
     )
     for one in found.destinations:
         if one.error:
-            print_line(
-                f"destination {plain(one.slug)}: {plain(one.error)}; see `headrace delivery show {plain(one.slug)}`"
-            )
+            error = plain(one.error.removeprefix(f"destination {one.slug}: "))
+            print_line(f"destination {plain(one.slug)}: {error}; see `headrace delivery show {plain(one.slug)}`")
     print_line("")
 
 

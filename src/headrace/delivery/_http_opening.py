@@ -126,7 +126,11 @@ def checked(target: Target, found: Sequence[Address], allowed: AllowedNetworks) 
         if why is None:
             passed.append(address)
         else:
-            refused = refused or f"{target.host} is {address}, which is {why}"
+            refused = (
+                refused or f"{address} is {why}"
+                if target.host == str(address)
+                else f"{target.host} is {address}, which is {why}"
+            )
     if passed:
         return passed
     if refused:

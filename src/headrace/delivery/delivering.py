@@ -398,16 +398,19 @@ class Delivering:
         nothing = [result for result in results if result.outcome == "retry" or result.code in CONFIGURATION_CODES]
         now = time.monotonic()
         if len(nothing) < len(results):
-            if self.breaker.succeeded():
+            if self.breaker.succeeded() or self.error:
                 await self._closed(now)
             elif was_probe:
                 await self._tell_breaker(lambda: None)
             return
         worst = nothing[0]
-        asked = max((result.retry_after_seconds or 0.0 for result in nothing), default=0.0)
-        if self.breaker.failed(now, asked or None, was_probe=was_probe):
-            self._opened_at = now
+        # A function that asks for a wait means this event, a tool means everything.
+        asked = max((r.retry_after_seconds or 0.0 for r in nothing if r.code != "FUNCTION_RETRY"), default=0.0)
+        has_opened = self.breaker.failed(now, asked or None, was_probe=was_probe)
+        if has_opened or (worst.code in CONFIGURATION_CODES and not self.error):
             self._note_error(self._mask(f"{worst.code}: {worst.detail}")[:TEXT_CHARACTERS])
+        if has_opened:
+            self._opened_at = now
             logger.warning("destination %s: nothing gets through, events wait in the log: %s", self.slug, self.error)
         await self._tell_breaker(lambda: None)
         if worst.code == "410" and self._on_gone is not None and not self._is_gone:

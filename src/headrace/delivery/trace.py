@@ -167,18 +167,21 @@ def _ended(run: Sequence[Any]) -> dict[str, Any]:
 def _story(row: Sequence[Any], place: Place) -> dict[str, Any]:
     outcome, code, detail, attempts, last_at, due_at, history = row
     words = in_words(code)
+    told = attempts_of(history)
+    begins_anew = not attempts
+    attempts = max(attempts, len(told))  # a dead letter that is sent again counts from the beginning
     found = {
         "outcome": outcome,
         "at": moment(last_at),
         "attempts": attempts,
-        "history": attempts_of(history),
+        "history": told,
         "code": code,
         "title": words["title"],
         "remedy": words["remedy"],
         "detail": detail,
     }
     if outcome == "delivered":
-        return {**found, "remedy": "", "text": f"delivered after {attempts} attempts; the one before ended with {code}"}
+        return {**found, "remedy": "", "text": f"delivered after {attempts} attempts; one before ended with {code}"}
     if outcome != "retrying":
         return {**found, "text": _reason(outcome, code, detail)}
     next_at = None if due_at == NEVER else moment(due_at)
@@ -187,7 +190,7 @@ def _story(row: Sequence[Any], place: Place) -> dict[str, Any]:
     )
     if place.state is not None:
         when = f"not before the destination, which is {place.state}, goes on"
-    tried = f"being retried after {attempts} attempt{'' if attempts == 1 else 's'}" if attempts else "to be sent again"
+    tried = f"being retried after {attempts} attempt{'' if attempts == 1 else 's'}" if not begins_anew else "to be sent again"
     return {**found, "next_at": next_at, "text": f"it is {tried}: {_reason('', code, detail)} ({when})"}
 
 

@@ -46,6 +46,8 @@ def of_status(answer: Answer, now: datetime, *, whole: bool = False) -> Result:
     if status in (401, 403):
         return Result("failed", "INVALID_AUTHENTICATION", detail)
     code = "REDIRECTED" if 300 <= status < 400 else "BAD_REQUEST"
+    if code == "REDIRECTED" and "location" in answer.headers:
+        detail = f"{status} to {answer.headers['location']}"[:DETAIL_CHARACTERS]
     return Result("failed", code, detail, is_whole_request=whole and code == "BAD_REQUEST")
 
 
