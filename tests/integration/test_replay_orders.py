@@ -130,7 +130,7 @@ def test_a_dry_run_counts_and_orders_nothing(run: Run, data: Path) -> None:
 
 def test_without_a_server_it_is_ordered_and_says_when_it_begins(run: Run, data: Path) -> None:
     fill(data, hours_ago(2, 1))
-    found = run("start", "hook", "--since", "1d", "--yes", "--json").json
+    found = run("start", "hook", "--since", "1d", "--json").json
     assert "ordered" == found["replay"]["state"]
     assert "headrace serve" in found["replay"]["text"]
     assert "waits: no server runs" in run("start", "hook", "--since", "1d", "--yes").out
@@ -148,7 +148,6 @@ def test_without_a_server_it_is_ordered_and_says_when_it_begins(run: Run, data: 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--since", "1d"), "--yes"),
         (("--since", "soon", "--yes"), "which is no time"),
         (("--since", "1d", "--until", "2d", "--yes"), "give a beginning before its end"),
         (("--since", "1d", "--yes", "--source", "shop"), "connected are mails"),

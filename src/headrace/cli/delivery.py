@@ -110,7 +110,7 @@ def samples(
     from headrace.app import delivery_accounts  # noqa: PLC0415 - as above
 
     with delivery_accounts.opened(options.settings(data, config)) as accounts:
-        found = accounts.samples(slug, code, limit)
+        found = accounts.samples(slug, _known(code), limit)
     if as_json:
         print_json(msgspec.to_builtins(found))
         return
@@ -120,6 +120,15 @@ def samples(
         print_line(
             "No samples. Of events that are left out before a request there are none; `headrace delivery show` counts them."
         )
+
+
+def _known(code: str | None) -> str | None:
+    from headrace.destinations.base import CODES  # noqa: PLC0415 - --help needs no catalogue
+    from headrace.errors import NotFoundError  # noqa: PLC0415 - as above
+
+    if code is not None and code.upper() not in {"DELIVERED", *CODES}:
+        raise NotFoundError(f"samples: there is no code {code[:100]!r}; there are DELIVERED, {', '.join(CODES)}")
+    return code
 
 
 def _print_sample(sample: SampleShown) -> None:

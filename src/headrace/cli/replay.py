@@ -60,17 +60,17 @@ def start(
         ),
     ] = "any",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many events would be sent.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not count and ask first.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not count and ask first; nobody is asked where the input is no terminal.")
+    ] = False,
     watch: Watch = False,
     data: Data = None,
     config: ConfigFile = None,
     as_json: Json = False,
 ) -> None:
     """Send again what was received in a period, through the destination's filter and mapping of now. It runs beside what arrives."""
-    if not (yes or dry_run) and (as_json or not sys.stdin.isatty()):
-        raise typer.BadParameter(
-            "events are sent once more; look with --dry-run first, then say --yes", param_hint="--yes"
-        )
+    # A program is not asked: receivers drop what they have by its id.
+    yes = (yes or as_json or not sys.stdin.isatty()) and not dry_run
     order = _order(since, until, sources, events, types, outcome)
     with _orders(data, config) as orders:
         if not yes:

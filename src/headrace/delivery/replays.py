@@ -164,7 +164,7 @@ def one(store: Store, number: int) -> Replay:
     """Raises NotFoundError."""
     rows = store.read(f"{_SELECT} WHERE id = ?", (number,))
     if not rows:
-        raise NotFoundError(f"replay: there is no number {number}; see: headrace replay list SLUG")
+        raise NotFoundError(f"replay: there is no number {number}; see: headrace replay list {store.file.stem}")
     return _replay(rows[0])
 
 
