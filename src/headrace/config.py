@@ -134,15 +134,21 @@ class ArchiveConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DeliveryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    connect_timeout_seconds: Annotated[float, _help("How long a destination may take to accept a connection.", gt=0)] = 5.0
+    connect_timeout_seconds: Annotated[
+        float, _help("How long a destination may take to accept a connection.", gt=0)
+    ] = 5.0
     request_timeout_seconds: Annotated[
         float, _help("How long a request to a destination may take, connection and answer included.", gt=0)
     ] = 10.0
     retention_days: Annotated[
-        float, _help("Outcomes of deliveries are kept so long; `headrace delivery show` and `trace` look no further back.", gt=0)
+        float,
+        _help(
+            "Outcomes of deliveries are kept so long; `headrace delivery show` and `trace` look no further back.", gt=0
+        ),
     ] = 30.0
     dead_letter_days: Annotated[
-        float, _help("Dead letters are kept so long after the event was received, then removed. 0 keeps them for ever.", ge=0)
+        float,
+        _help("Dead letters are kept so long after the event was received, then removed. 0 keeps them for ever.", ge=0),
     ] = 90.0
 
 

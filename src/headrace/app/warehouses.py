@@ -41,7 +41,7 @@ class Warehouses:
         readers: Callable[[], Sequence[LogReader]],
         sources: Callable[[], Mapping[str, Source]],
         archived: Needed = lambda: None,
-        delivered: Needed = lambda: {},
+        delivered: Needed = dict,
     ) -> None:
         """`delivered` says from where on the destinations need the log; while it does not, nothing leaves it."""
         self._config = config

@@ -190,7 +190,11 @@ def _story(row: Sequence[Any], place: Place) -> dict[str, Any]:
     )
     if place.state is not None:
         when = f"not before the destination, which is {place.state}, goes on"
-    tried = f"being retried after {attempts} attempt{'' if attempts == 1 else 's'}" if not begins_anew else "to be sent again"
+    tried = (
+        f"being retried after {attempts} attempt{'' if attempts == 1 else 's'}"
+        if not begins_anew
+        else "to be sent again"
+    )
     return {**found, "next_at": next_at, "text": f"it is {tried}: {_reason('', code, detail)} ({when})"}
 
 
