@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -53,9 +53,10 @@ def torture(
     answer_seconds: float = 0.0,
     settle_seconds: float = 120.0,
     is_control: bool = False,
+    tamper: Callable[[DeliveryScene], None] = lambda _: None,
     tell: bool = False,
 ) -> Report:
-    """Kill and recover `rounds` times under load, then judge."""
+    """Kill and recover `rounds` times under load, then judge. `tamper` is called right before, for controls of the oracle."""
     scene = DeliveryScene(folder, seed, stand_ins=stand_ins, answer_seconds=answer_seconds)
     with scene:
         scene.flow()
@@ -63,6 +64,7 @@ def torture(
         scene.ebb()
         _settle(scene, settle_seconds)
         code = scene.server.stop()
+        tamper(scene)
         verdict = judge(scene)
         if code:
             verdict = verdict._replace(other_faults=[*verdict.other_faults, f"the server's exit code is {code}"])

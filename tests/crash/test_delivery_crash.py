@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from crash.delivering import torture
+from crash.delivery_scene import DeliveryScene
 from depth import depth
 
 
@@ -22,11 +23,19 @@ def test_acknowledged_events_are_delivered_after_kill_9_of_worker_supervisor_and
     print("\n".join(report.lines()))
     assert [] == report.verdict.faults
     assert report.verdict.acknowledged > 300
-    # The control of "exactly once": a receiver that does not drop repeats sees some, so the oracle can see doubles.
-    assert report.verdict.arrived["batches"].doubled
 
 
-def test_the_oracle_finds_a_delivery_that_moves_on_before_the_outcome(tmp_path: Path) -> None:
+def test_the_oracle_finds_a_delivery_that_moves_on_before_the_outcome_and_a_receiver_that_takes_one_twice(
+    tmp_path: Path,
+) -> None:
+    doubled = []
+
+    def take_one_twice(scene: DeliveryScene) -> None:
+        file = scene.receivers["drops"].file
+        last = file.read_text().splitlines()[-1]
+        file.write_text(f"{file.read_text()}{last}\n")
+        doubled.append(last)
+
     report = torture(
         tmp_path,
         2,
@@ -37,7 +46,11 @@ def test_the_oracle_finds_a_delivery_that_moves_on_before_the_outcome(tmp_path: 
         answer_seconds=0.3,
         settle_seconds=1.0,
         is_control=True,
+        tamper=take_one_twice,
     )
     print("\n".join(report.lines()))
     # One kill may find nothing on its way to one of them.
     assert any(of.lost for of in report.verdict.arrived.values())
+    assert 1 == sum(len(of.doubled) for slug, of in report.verdict.arrived.items() if slug != "batches")
+    assert any("doubled" in fault for fault in report.verdict.faults)
+    assert len(doubled) == 1
