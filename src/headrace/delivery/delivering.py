@@ -11,18 +11,18 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 
-import msgspec
-
-from headrace.delivery import retry, samples
+from headrace.delivery import samples
 from headrace.delivery._schema import NEVER
 from headrace.delivery.attempting import attempt
 from headrace.delivery.books import Books
 from headrace.delivery.feed import Feed
+from headrace.delivery.gate import Gate
 from headrace.delivery.lanes import Chain, Item, Lane, lane_of
 from headrace.delivery.preparing import Preparation, Stopped, user_key
 from headrace.delivery.replaying import Replaying
-from headrace.delivery.retry import Breaker, Chance
+from headrace.delivery.retry import Chance
 from headrace.delivery.store import Store, Story, milliseconds, minute_of
+from headrace.delivery.stories import Stories
 from headrace.delivery.window import Window
 from headrace.destinations.base import CONFIGURATION_CODES, DestinationKind, Http, Prepared, Result
 from headrace.errors import ConfigError, RetryableError
@@ -42,7 +42,6 @@ IN_A_ROW: Final = 100
 COMMIT_SECONDS: Final = 0.1
 LONG_OUTAGE_SECONDS: Final = 5.0
 OPEN_AGAIN_SECONDS: Final = 5.0
-HISTORY: Final = 20
 TEXT_CHARACTERS: Final = 1_000
 
 
@@ -79,13 +78,13 @@ class Delivering:
         self._on_gone = on_gone
         self._open_readers = open_readers
         self._now = now
-        self._chance = chance
         self._settings = kind.settings
         self._horizon_ms = int(kind.settings.horizon_hours * 3_600_000)
         lanes = kind.settings.concurrency if kind.settings.ordered else 1
         self._lanes = [Lane(kind.limits, is_ordered=kind.settings.ordered) for _ in range(lanes)]
-        self.breaker = Breaker(chance)
-        self._breaker_news = asyncio.Condition()
+        self._gate = Gate(kind.settings.requests_per_second, chance)
+        self.breaker = self._gate.breaker
+        self._stories = Stories(self._horizon_ms, self._now_ms, chance)
         self._opened_at = 0.0
         self._released_before = 0
         self._ahead_events = 0
@@ -100,7 +99,6 @@ class Delivering:
         said when it was received."""
         self._trying: set[int] = set()
         """Rows of stories that are on their way, or whose end is not stored yet."""
-        self._next_request = 0.0
         self._feeding: list[asyncio.Task[None]] = []
         self._sending: list[asyncio.Task[None]] = []
         self._busy: set[asyncio.Task[None] | None] = set()
@@ -223,7 +221,7 @@ class Delivering:
                 slot.finish("filtered", prepared.code, now)
             else:
                 slot.tell(
-                    self._told(Item(partition, offset, event, Prepared(event)), prepared.code, prepared.detail, 0.0)
+                    self._stories.begun(Item(partition, offset, event, Prepared(event)), prepared.code, prepared.detail)
                 )
             return
         key = user_key(event) if self._settings.ordered else None
@@ -282,7 +280,7 @@ class Delivering:
             self._trying.add(story.row)
         prepared = self._preparation.prepare(story.event)
         if isinstance(prepared, Stopped):
-            self._books.tell(self._ended(story, prepared.outcome, prepared.code, prepared.detail, 0.0))
+            self._books.tell(self._stories.ended(story, prepared.outcome, prepared.code, prepared.detail))
             return
         item = Item(story.partition, story.offset, story.event, prepared, story=story, key=story.user_key)
         item.chain = chain
@@ -310,11 +308,11 @@ class Delivering:
         while not self._stopping:
             async with lane.turn:
                 await lane.filled()  # else it might have the probe, and nothing to send
-                was_probe = await self._turn()
+                was_probe = await self._gate.turn()
                 try:
                     batch = await lane.batch() if len(lane) else []
                     batch = await self._in_order(batch) if self._settings.ordered else batch
-                    await self._pace()
+                    await self._gate.pace()
                 except BaseException:
                     if was_probe:
                         self.breaker.abandoned()
@@ -324,37 +322,9 @@ class Delivering:
                 if batch:
                     await self._attempt(lane, batch, was_probe=was_probe)
                 elif was_probe:
-                    await self._tell_breaker(self.breaker.abandoned)
+                    await self._gate.tell(self.breaker.abandoned)
             finally:
                 self._busy.discard(task)
-
-    async def _turn(self) -> bool:
-        """Wait until the circuit lets a request through. Whether it is the probe."""
-        while True:
-            wait_seconds = self.breaker.wait_seconds(time.monotonic())
-            if wait_seconds == 0.0:
-                return self.breaker.begin()
-            async with self._breaker_news:
-                try:
-                    async with asyncio.timeout(wait_seconds):
-                        await self._breaker_news.wait()
-                except TimeoutError:
-                    continue
-
-    async def _tell_breaker(self, what: Callable[[], object]) -> None:
-        what()
-        async with self._breaker_news:
-            self._breaker_news.notify_all()
-
-    async def _pace(self) -> None:
-        rate = self._settings.requests_per_second
-        if not rate:
-            return
-        now = time.monotonic()
-        at = max(now, self._next_request)
-        self._next_request = at + 1.0 / rate
-        if at > now:
-            await asyncio.sleep(at - now)
 
     async def _in_order(self, batch: list[Item]) -> list[Item]:
         """Without those whose user has an earlier event that is tried again: they wait behind it."""
@@ -370,7 +340,7 @@ class Delivering:
         known = await self._books.in_thread(self._store.waiting_users, [item.key or "" for item in fresh])
         behind = [item for item in fresh if item.key in known or item.key in self._books.waiting_users]
         for item in behind:
-            story = self._told(item, "WAITING_FOR_EARLIER", "", 0.0)
+            story = self._stories.begun(item, "WAITING_FOR_EARLIER", "")
             story.outcome, story.due_at = "retrying", NEVER
             self._book(item, story)
         await self._leave(behind)
@@ -401,7 +371,7 @@ class Delivering:
             if self.breaker.succeeded() or self.error:
                 await self._closed(now)
             elif was_probe:
-                await self._tell_breaker(lambda: None)
+                await self._gate.tell()
             return
         worst = nothing[0]
         # A function that asks for a wait means this event, a tool means everything.
@@ -412,7 +382,7 @@ class Delivering:
         if has_opened:
             self._opened_at = now
             logger.warning("destination %s: nothing gets through, events wait in the log: %s", self.slug, self.error)
-        await self._tell_breaker(lambda: None)
+        await self._gate.tell()
         if worst.code == "410" and self._on_gone is not None and not self._is_gone:
             self._is_gone = True
             logger.critical(
@@ -430,7 +400,7 @@ class Delivering:
                 pass
         except RetryableError as error:
             logger.warning("destination %s: %s", self.slug, error)
-        await self._tell_breaker(lambda: None)
+        await self._gate.tell()
 
     # Results -> books.
 
@@ -445,64 +415,11 @@ class Delivering:
             return
         detail = self._mask(result.detail)[:TEXT_CHARACTERS]
         if item.story is None:
-            self._book(item, self._told(item, result.code, detail, seconds, result=result))
+            self._book(item, self._stories.begun(item, result.code, detail, seconds, result))
             return
-        story = item.story
-        story.attempts += 1
         if item.chain is not None and result.outcome == "retry":
             item.chain.is_broken = True
-        self._books.tell(
-            self._ended(story, *self._fate(result, story), detail, seconds, asked=result.retry_after_seconds)
-        )
-
-    def _fate(self, result: Result, story: Story) -> tuple[str, str]:
-        """Outcome and code. After the horizon what may pass has not passed."""
-        if result.outcome == "delivered":
-            return "delivered", story.code
-        if result.outcome == "retry" and self._now_ms() - story.first_at < self._horizon_ms:
-            return "retrying", result.code
-        return "failed", result.code
-
-    def _told(self, item: Item, code: str, detail: str, seconds: float, *, result: Result | None = None) -> Story:
-        """The story of an event after its first attempt, or without one."""
-        now = self._now_ms()
-        is_retry = result is not None and result.outcome == "retry"
-        due_at = (
-            now + int(1_000 * retry.delay_seconds(1, result.retry_after_seconds, self._chance))
-            if result and is_retry
-            else 0
-        )
-        history = [[now, round(seconds, 3), code]] if result is not None else []
-        return Story(
-            item.partition,
-            item.offset,
-            item.event,
-            "retrying" if is_retry else "failed",
-            code,
-            detail,
-            0 if result is None else 1,
-            now,
-            now,
-            due_at,
-            history,
-            item.key,
-        )
-
-    def _ended(
-        self, story: Story, outcome: str, code: str, detail: str, seconds: float, *, asked: float | None = None
-    ) -> Story:
-        now = self._now_ms()
-        story.outcome = msgspec.convert(outcome, Any)
-        if outcome != "delivered":
-            story.code, story.detail = code, detail
-        story.last_at = now
-        story.history = [*story.history, [now, round(seconds, 3), "" if outcome == "delivered" else code]][-HISTORY:]
-        story.due_at = (
-            now + int(1_000 * retry.delay_seconds(max(1, story.attempts), asked, self._chance))
-            if outcome == "retrying"
-            else 0
-        )
-        return story
+        self._books.tell(self._stories.after(item.story, result, detail, seconds))
 
     def _book(self, item: Item, story: Story) -> None:
         if item.slot is not None:
