@@ -99,3 +99,9 @@ async def until(holds: Callable[[], bool]) -> None:
 
 async def there(file: Path) -> None:
     await until(lambda: file.exists() and bool(file.read_text()))
+
+
+def left_behind(before: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Processes that were begun since; a database server of other tests begins and ends its own all the time."""
+    now = psutil.Process().children(recursive=True)
+    return [process for process in now if process not in before and process.name() != "postgres"]

@@ -164,6 +164,7 @@ def test_a_full_disk_refuses_with_503_and_mends_by_itself(tmp_path: Path) -> Non
     with faults.small_disk(data, 96), Scene(tmp_path, 3, mix=Mix(refused=0.0)) as scene:
         scene.flow()
         wait_until("a thousand events are acknowledged", lambda: len(scene.ledger.acknowledged) > 1_000)
+        wait_until("some are loaded", lambda: scene.status()["totals"]["loaded"] > 0)
         faults.fill(data / "ballast")
         wait_until("requests get 503", lambda: scene.ledger.unavailable > 5)
         assert 503 == scene.server.request("GET", "/v1/health").status

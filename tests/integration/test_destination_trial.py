@@ -22,7 +22,7 @@ from headrace.destinations import base
 from headrace.destinations.base import CODES
 from headrace.event import EVENT_TYPES
 from headrace.workspace.workspace import Workspace
-from own_functions import written
+from own_functions import left_behind, written
 
 SECRET = "whsec_" + "c2VjcmV0" * 6
 STEPS = ["source", "integrations", "filter", "type", "mapping", "request", "answer"]
@@ -228,7 +228,7 @@ def test_every_kind_is_tested_with_an_example_that_it_takes(add: Add, run: Run) 
 
 
 def test_a_function_of_ones_own_is_called_once_and_its_process_ends(run: Run, add: Add, tmp_path: Path) -> None:
-    before = psutil.Process().children(recursive=True)  # such as a database server of other tests
+    before = psutil.Process().children(recursive=True)
     taken = tmp_path / "taken"
     code = f"def send(event):\n    open({str(taken)!r}, 'a').write(event['messageId'] + chr(10))"
     slug = add("python", file=str(written(tmp_path, code)))
@@ -242,7 +242,7 @@ def test_a_function_of_ones_own_is_called_once_and_its_process_ends(run: Run, ad
     assert "no such list" in failed.json["detail"]
     written(tmp_path, "def send(")
     assert "INVALID_SETTINGS" == run(slug, "--json").json["code"]
-    assert [] == [process for process in psutil.Process().children(recursive=True) if process not in before]
+    assert [] == left_behind(before)
 
 
 def test_a_topic_gets_the_event_and_the_producer_is_closed(run: Run, add: Add) -> None:

@@ -21,6 +21,7 @@ from own_functions import (
     each_of,
     event,
     kind_of,
+    left_behind,
     said_of,
     sent,
     shown,
@@ -31,9 +32,9 @@ from segment_events import event_of
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left_behind() -> Iterator[None]:
-    before = psutil.Process().children(recursive=True)  # such as a database server of other tests
+    before = psutil.Process().children(recursive=True)
     yield
-    assert [] == [process for process in psutil.Process().children(recursive=True) if process not in before]
+    assert [] == left_behind(before)
 
 
 class TestWhatItGets:

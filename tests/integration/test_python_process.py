@@ -28,6 +28,7 @@ from own_functions import (
     event,
     is_alive,
     kind_of,
+    left_behind,
     run,
     sent,
     shown,
@@ -39,9 +40,9 @@ from own_functions import (
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left_behind() -> Iterator[None]:
-    before = psutil.Process().children(recursive=True)  # such as a database server of other tests
+    before = psutil.Process().children(recursive=True)
     yield
-    assert [] == [process for process in psutil.Process().children(recursive=True) if process not in before]
+    assert [] == left_behind(before)
 
 
 class TestWhatHappensToItsProcess:

@@ -216,7 +216,8 @@ class Feed:
             )
             self._connection.execute("COMMIT")
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            if self._connection.in_transaction:  # a full disk has rolled it back already
+                self._connection.execute("ROLLBACK")
             raise
 
     async def counted(self, since_minute: int) -> tuple[Mapping[int, int], Mapping[tuple[int, str], int]]:
