@@ -24,9 +24,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import figures
 import machine
 from headrace.delivery import account
+from headrace.delivery.commits import Commit, Story
 from headrace.delivery.feed import _STATEMENTS as FEED_STATEMENTS
 from headrace.delivery.feed import FILE
-from headrace.delivery.store import Commit, Store, Story, opened
+from headrace.delivery.store import Store, opened
 from headrace.event import Event, encode
 from made_events import made
 

@@ -24,11 +24,12 @@ from headrace.delivery import delivering as module
 from headrace.delivery import feed, replays
 from headrace.delivery.attempting import attempt
 from headrace.delivery.books import Books
+from headrace.delivery.commits import Commit, Sample, Story
 from headrace.delivery.delivering import Delivering, take_up
 from headrace.delivery.feed import KEPT_BYTES, SLICE_BYTES, Feed
 from headrace.delivery.preparing import checked
 from headrace.delivery.retry import LONGEST_ASKED_SECONDS
-from headrace.delivery.store import Commit, Sample, Store, Story
+from headrace.delivery.store import Store
 from headrace.destinations import base
 from headrace.destinations._answers import of_status, retry_after
 from headrace.destinations.base import Answer, Http, Place, Prepared, Request, Result

@@ -15,8 +15,9 @@ from crash.faults import fill, small_disk
 from delivery_house import House, Tool
 from delivery_street import Street
 from fault_server import FaultServer
+from headrace.delivery.commits import Commit
 from headrace.delivery.preparing import Preparation, Stopped
-from headrace.delivery.store import REQUEUE, Commit, Store
+from headrace.delivery.store import REQUEUE, Store
 from headrace.destinations.base import Answer, Outgoing, Prepared
 from headrace.destinations.webhook import WebhookKind
 from headrace.errors import FolderInUseError, PositionError, RetryableError

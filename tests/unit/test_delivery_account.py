@@ -16,7 +16,8 @@ import pytest
 from headrace.delivery import account as accounts
 from headrace.delivery import dead_letters, feed
 from headrace.delivery.account import Account, Period, Place, account
-from headrace.delivery.store import Commit, Passed, Store, Story, milliseconds, minute_of
+from headrace.delivery.commits import Commit, Passed, Story, milliseconds, minute_of
+from headrace.delivery.store import Store
 from headrace.destinations.base import OutcomeName
 from headrace.event import Event
 from made_events import made

@@ -289,10 +289,9 @@ class Deliveries:
         while True:
             try:
                 await self._deliver_to(post, wanted)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 -- every trouble of one destination is its own, and is told
                 text = self._told(error, post.record.kind, wanted.settings)
                 logger.critical("destination %s: nothing is delivered to it: %s", slug, text)
-                logger.debug("destination %s", slug, exc_info=error)
                 await self._note_state(post, {"state": "failing", "error": text, "since": time.time()})
             else:
                 return

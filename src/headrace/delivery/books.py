@@ -8,8 +8,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
+from headrace.delivery.commits import Commit, Passed, Sample, Story, milliseconds, minute_of
 from headrace.delivery.latency import bucket_of
-from headrace.delivery.store import Commit, Passed, Sample, Store, Story, milliseconds, minute_of
+from headrace.delivery.store import Store
 from headrace.delivery.window import Slot, Window
 from headrace.event import Event
 from headrace.log.base import Gap

@@ -15,13 +15,14 @@ from headrace.delivery import samples
 from headrace.delivery._schema import NEVER
 from headrace.delivery.attempting import attempt
 from headrace.delivery.books import Books
+from headrace.delivery.commits import Story, milliseconds, minute_of
 from headrace.delivery.feed import Feed
 from headrace.delivery.gate import Gate
 from headrace.delivery.lanes import Chain, Item, Lane, lane_of
 from headrace.delivery.preparing import Preparation, Stopped, user_key
 from headrace.delivery.replaying import Replaying
 from headrace.delivery.retry import Chance
-from headrace.delivery.store import Store, Story, milliseconds, minute_of
+from headrace.delivery.store import Store
 from headrace.delivery.stories import Stories
 from headrace.delivery.window import Window
 from headrace.destinations.base import CONFIGURATION_CODES, DestinationKind, Http, Prepared, Result

@@ -14,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from headrace.delivery.store import minute_of, opened
+from headrace.delivery.commits import minute_of
+from headrace.delivery.store import opened
 from headrace.errors import PositionError, RetryableError
 from headrace.event import Event
 from headrace.log.base import LogReader, Slice

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
-from headrace.delivery.store import Story
+from headrace.delivery.commits import Story
 from headrace.delivery.window import Slot
 from headrace.destinations.base import Batching, Prepared
 from headrace.event import Event

@@ -11,10 +11,10 @@ from typing import Any, Final
 import msgspec
 
 from headrace.delivery.account_tallies import reading
+from headrace.delivery.commits import minute_of
 from headrace.delivery.feed import FILE
 from headrace.delivery.replaying import Estimate, check_sources
 from headrace.delivery.replays import ENDED, OUTCOMES, Outcome, Range, Replay, State, Wanted
-from headrace.delivery.store import minute_of
 from headrace.errors import ConfigError
 from headrace.event import EVENT_TYPES
 from headrace.log.base import LogReader

@@ -13,10 +13,11 @@ from typing import Any, Final, Literal, NamedTuple, cast
 import msgspec
 
 from headrace.delivery import replays, retry
+from headrace.delivery.commits import milliseconds
 from headrace.delivery.lanes import Item, Lane, lane_of
 from headrace.delivery.preparing import Preparation, Stopped, user_key
 from headrace.delivery.replays import Ended, Outcomes, Replay, Wanted
-from headrace.delivery.store import Store, milliseconds
+from headrace.delivery.store import Store
 from headrace.destinations.base import CONFIGURATION_CODES, Prepared, Result
 from headrace.errors import ConfigError, HeadraceError, PositionError, RetryableError
 from headrace.event import Event

@@ -11,8 +11,10 @@ from typing import Any, Final, Literal, NamedTuple, get_args
 
 import msgspec
 
+from headrace.delivery._rows import ADD_LATENCY, ADD_MINUTE
+from headrace.delivery.commits import minute_of
 from headrace.delivery.latency import bucket_of
-from headrace.delivery.store import ADD_LATENCY, ADD_MINUTE, Store, minute_of
+from headrace.delivery.store import Store
 from headrace.errors import ConfigError, NotFoundError
 from headrace.event import Event
 

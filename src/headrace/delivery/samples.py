@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from headrace import event as events
-from headrace.delivery.store import Sample
+from headrace.delivery.commits import Sample
 from headrace.destinations.base import Answer, Prepared, Request, Result
 from headrace.event import Event
 from headrace.workspace.secret_settings import MASK

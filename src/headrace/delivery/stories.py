@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Final
 
 from headrace.delivery import retry
+from headrace.delivery.commits import Story
 from headrace.delivery.lanes import Item
 from headrace.delivery.retry import Chance
-from headrace.delivery.store import Story
 from headrace.destinations.base import OutcomeName, Result
 
 HISTORY: Final = 20

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from headrace.delivery.store import Story
+from headrace.delivery.commits import Story
 
 BREAK: Final = "break"
 """The code of a slot over which no run reaches."""

@@ -10,7 +10,7 @@ def stand_in(role: str) -> None:
     if role != "worker":
         return
     from headrace.delivery.books import Books
-    from headrace.delivery.store import Commit
+    from headrace.delivery.commits import Commit
 
     replaced: Any = Books
     collected = replaced._collected
