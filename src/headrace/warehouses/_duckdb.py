@@ -14,7 +14,14 @@ import duckdb
 
 from headrace.config import WarehouseConfig
 from headrace.errors import WarehouseUnavailableError
-from headrace.warehouses import _duckdb_change, _duckdb_copies, _duckdb_load, _duckdb_lookups, _duckdb_query
+from headrace.warehouses import (
+    _duckdb_change,
+    _duckdb_copies,
+    _duckdb_derive,
+    _duckdb_load,
+    _duckdb_lookups,
+    _duckdb_query,
+)
 from headrace.warehouses._duckdb_file import DatabaseFile
 from headrace.warehouses.base import (
     HOUSEKEEPING,
@@ -22,6 +29,7 @@ from headrace.warehouses.base import (
     Account,
     Books,
     Columns,
+    Derivation,
     Guarantee,
     Hour,
     Load,
@@ -47,6 +55,7 @@ class DuckDB:
     cannot be read. After an error that ends the engine the next call opens the file again by itself."""
 
     guarantee: Guarantee = "transactional"
+    engine = "duckdb"
 
     def __init__(self, path: Path, config: WarehouseConfig) -> None:
         self._file = DatabaseFile(path, config)
@@ -193,6 +202,12 @@ class DuckDB:
 
     def drop(self, table: TableName) -> None:
         self._change(lambda cursor: _duckdb_change.drop(cursor, table))
+
+    def derive(self, work: Callable[[Derivation], T]) -> T:
+        def derived(cursor: duckdb.DuckDBPyConnection) -> T:
+            return work(_duckdb_derive.DuckDBDerivation(cursor))
+
+        return self._change(derived)
 
     def _asked(self, ask: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         """Once more when the engine ended meanwhile, which a load or a checkpoint may do to everybody."""

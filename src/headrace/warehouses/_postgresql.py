@@ -15,7 +15,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import adbc_driver_manager
 import adbc_driver_postgresql.dbapi  # type: ignore[import-untyped]  # it ships no types
@@ -25,9 +25,11 @@ from headrace.errors import QueryError, WarehouseUnavailableError
 from headrace.warehouses import _postgresql_errors, _postgresql_select
 from headrace.warehouses._dialect import Dialect
 from headrace.warehouses._postgresql_dialect import PostgreSQLDialect
-from headrace.warehouses._session import Answer, HeldError
+from headrace.warehouses._session import Answer, HeldError, Session
 from headrace.warehouses._transactional import TransactionalWarehouse
-from headrace.warehouses.base import TableName
+from headrace.warehouses.base import Derivation, TableName
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -356,7 +358,39 @@ class Connector:
         return session
 
 
-def opened(dsn: str, connect_seconds: int, statement_seconds: float) -> TransactionalWarehouse:
+class PostgreSQLWarehouse(TransactionalWarehouse):
+    """Offers `warehouses.base.Deriving`, too."""
+
+    engine = "postgresql"
+
+    def derive(self, work: Callable[[Derivation], T]) -> T:
+        with self._sessions.loading() as session:
+            self._columns = None  # the work may make tables
+            with self._transaction(session):
+                return work(_Derivation(session))
+
+
+class _Derivation:
+    """`warehouses.base.Derivation`."""
+
+    engine = "postgresql"
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def run(self, statements: Sequence[str]) -> None:
+        if statements:
+            self._session.run(statements)
+
+    def fetch(self, query: str) -> pa.Table:
+        return self._session.fetch(query)
+
+    def stage(self, name: str, table: pa.Table) -> None:
+        staged = self._session.stage(table)
+        self._session.run([f"CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS SELECT * FROM {staged}"])
+
+
+def opened(dsn: str, connect_seconds: int, statement_seconds: float) -> PostgreSQLWarehouse:
     """Raises WarehouseUnavailableError."""
     dialect = PostgreSQLDialect()
-    return TransactionalWarehouse(dialect, Connector(dsn, dialect, Limits(connect_seconds, statement_seconds)))
+    return PostgreSQLWarehouse(dialect, Connector(dsn, dialect, Limits(connect_seconds, statement_seconds)))

@@ -24,7 +24,7 @@ import enum
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal, NamedTuple, Protocol, cast, runtime_checkable
+from typing import Any, ClassVar, Final, Literal, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 
 import msgspec
 
@@ -32,6 +32,8 @@ from headrace import catalog
 from headrace.config import WarehouseConfig
 from headrace.errors import NotFoundError
 from headrace.event import Hour as Hour  # noqa: PLC0414 -- a word of this port too
+
+T = TypeVar("T")
 
 HOUSEKEEPING: Final = "headrace"
 """The schema of headrace's own tables in every warehouse."""
@@ -298,6 +300,38 @@ class Embedded(Protocol):
 
     def export(self, name: TableName, to: Path, on_rows: Callable[[int], None]) -> int:
         """Write a table as a Parquet file; returns its rows. `on_rows` is told how many each block has. Raises ConfigError."""
+        ...
+
+
+class Derivation(Protocol):
+    """A transaction in which tables are made from tables, by statements of headrace's own."""
+
+    engine: str
+    """Whose SQL it takes: duckdb or postgresql."""
+
+    def run(self, statements: Sequence[str]) -> None:
+        """In order. Temporary tables that they make are gone when the transaction ends."""
+        ...
+
+    def fetch(self, query: str) -> Any:
+        """The rows of a query as a pyarrow.Table."""
+        ...
+
+    def stage(self, name: str, table: Any) -> None:
+        """Put the rows of a pyarrow.Table into a temporary table of that name, a plain word, with the same columns."""
+        ...
+
+
+@runtime_checkable
+class Deriving(Protocol):
+    """What a warehouse offers in which headrace keeps tables that are made from those of the events."""
+
+    engine: str
+
+    def derive(self, work: Callable[[Derivation], T]) -> T:
+        """Run `work` in one transaction: all that it does is there, or, after any error, nothing. The loader's thread.
+
+        Raises WarehouseUnavailableError for what may pass, also after an unclear COMMIT; ValueError for a wrong statement."""
         ...
 
 

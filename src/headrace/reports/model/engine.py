@@ -1,0 +1,171 @@
+"""What the engines say differently in the model's SQL. Statements are written in what DuckDB and PostgreSQL have in common.
+
+Names of the model's own tables are plain words; names that come from events go through `quoted`, values through `text`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Final
+
+from headrace.errors import ConfigError
+from headrace.reports.model.schema import SCHEMA, Table, Type
+from headrace.warehouses.base import ColumnType
+
+TRUE_WORDS: Final = ("true", "t", "yes", "y", "1")
+MONEY_DIGITS: Final = 4
+SEPARATOR: Final = "chr(31)"
+"""Between the parts of a key: ASCII's unit separator."""
+
+
+class Engine:
+    """PostgreSQL's words. All methods give SQL text; none connects."""
+
+    name: ClassVar[str] = "postgresql"
+    types: ClassVar[Mapping[Type, str]] = {
+        Type.TEXT: "text",
+        Type.KEY: "bigint",
+        Type.COUNT: "bigint",
+        Type.TIME: "timestamptz",
+        Type.DAY: "date",
+        Type.TRUTH: "boolean",
+        Type.MONEY: "numeric(18, 4)",
+        Type.RATE: "double precision",
+    }
+    needs_indexes: ClassVar[bool] = True
+
+    def quoted(self, name: str) -> str:
+        return '"' + name.replace('"', '""') + '"'
+
+    def qualified(self, schema: str, table: str) -> str:
+        return f"{self.quoted(schema)}.{self.quoted(table)}"
+
+    def text(self, value: str) -> str:
+        """A literal. Backslashes mean nothing in either engine, as PostgreSQL's sessions set standard_conforming_strings."""
+        return "'" + value.replace("\0", "").replace("'", "''") + "'"
+
+    def cast(self, expression: str, type_: Type) -> str:
+        return f"CAST({expression} AS {self.types[type_]})"
+
+    def null(self, type_: Type) -> str:
+        return self.cast("NULL", type_)
+
+    def key(self, *parts: str) -> str:
+        """A number from 0 to 2^63 - 1 out of texts that are not null. Another engine makes another one of them, so that no order
+        may depend on it."""
+        joined = f" || {SEPARATOR} || ".join(parts)
+        return f"((('x' || substr(md5({joined}), 1, 16))::bit(64)::bigint >> 1) & 9223372036854775807)"
+
+    def sha256(self, expression: str) -> str:
+        """Of the text's UTF-8 bytes, in small hexadecimal letters."""
+        return f"encode(sha256(convert_to({expression}, 'UTF8')), 'hex')"
+
+    def seconds(self, later: str, earlier: str) -> str:
+        """From one time to another, with a fraction."""
+        return f"CAST(extract(epoch FROM ({later} - {earlier})) AS double precision)"
+
+    def quarter(self, time: str) -> str:
+        """The beginning of the quarter of an hour, in UTC."""
+        return f"date_bin(INTERVAL '15 minutes', {time}, TIMESTAMPTZ '2000-01-01 00:00:00+00')"
+
+    def day(self, time: str) -> str:
+        """The date in UTC."""
+        return f"CAST({time} AT TIME ZONE 'UTC' AS date)"
+
+    def interval(self, seconds: float) -> str:
+        return f"INTERVAL '{seconds:g} seconds'"
+
+    def stored_text(self, column: str, type_: ColumnType) -> str:  # noqa: ARG002 - others need the type
+        """A column of an event table as a text; blank ones become null."""
+        return f"nullif(trim(CAST({self.quoted(column)} AS text)), '')"
+
+    def stored_truth(self, column: str, type_: ColumnType) -> str:
+        """A column of an event table as a boolean; null for what is neither."""
+        name = self.quoted(column)
+        match type_:
+            case ColumnType.BOOLEAN:
+                return name
+            case ColumnType.INTEGER | ColumnType.FLOAT:
+                return f"({name} <> 0)"
+            case _:
+                words = ", ".join(map(self.text, TRUE_WORDS))
+                return f"(lower(CAST({name} AS text)) IN ({words}))"
+
+    def stored_money(self, column: str, type_: ColumnType) -> str:
+        """A column of an event table as an amount; null for what is none."""
+        name = self.quoted(column)
+        match type_:
+            case ColumnType.INTEGER:
+                return f"CASE WHEN abs({name}) < 100000000000000 THEN {self.cast(name, Type.MONEY)} END"
+            case ColumnType.FLOAT:
+                # Written as a text first, as 0.1 is meant and not its nearest fraction of two.
+                return f"CASE WHEN abs({name}) < 1e14 THEN {self.cast(f'CAST({name} AS {self.types[Type.TEXT]})', Type.MONEY)} END"
+            case ColumnType.STRING:
+                return f"CASE WHEN {self.matches(name, '^-?[0-9]{1,13}([.][0-9]+)?$')} THEN {self.cast(name, Type.MONEY)} END"
+            case _:
+                return self.null(Type.MONEY)
+
+    def matches(self, expression: str, pattern: str) -> str:
+        """Some part of the text fits a regular expression of ours."""
+        return f"({expression} ~ {self.text(pattern)})"
+
+    def temporary(self, name: str, select: str) -> list[str]:
+        """Statements that make a temporary table of the query's rows; it must not exist."""
+        return [f"CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS {select}", f"ANALYZE {name}"]
+
+    def create(self, name: str, table: Table, schema: str = SCHEMA) -> list[str]:
+        """Statements that make a table of the model with its indexes."""
+        columns = ", ".join(f"{column} {self.types[of.type]}" for column, of in table.columns.items())
+        statements = [f"CREATE TABLE {schema}.{name} ({columns})"]
+        if self.needs_indexes:
+            if table.key:
+                statements.append(f"CREATE UNIQUE INDEX ON {schema}.{name} ({self._key_list(table.key)})")
+            statements += [f"CREATE INDEX ON {schema}.{name} ({column})" for column in table.indexed]
+        return statements
+
+    def _key_list(self, columns: Sequence[str]) -> str:
+        return ", ".join("coalesce(journey_id, '')" if column == "journey_id" else column for column in columns)
+
+
+class DuckDBEngine(Engine):
+    name = "duckdb"
+    types: ClassVar[Mapping[Type, str]] = {
+        Type.TEXT: "VARCHAR",
+        Type.KEY: "BIGINT",
+        Type.COUNT: "BIGINT",
+        Type.TIME: "TIMESTAMPTZ",
+        Type.DAY: "DATE",
+        Type.TRUTH: "BOOLEAN",
+        Type.MONEY: "DECIMAL(18, 4)",
+        Type.RATE: "DOUBLE",
+    }
+    needs_indexes = False
+
+    def key(self, *parts: str) -> str:
+        joined = f" || {SEPARATOR} || ".join(parts)
+        return f"CAST(md5_number_upper({joined}) >> 1 AS BIGINT)"
+
+    def sha256(self, expression: str) -> str:
+        return f"sha256({expression})"
+
+    def seconds(self, later: str, earlier: str) -> str:
+        return f"(epoch_us({later}) - epoch_us({earlier})) / 1e6"
+
+    def quarter(self, time: str) -> str:
+        return f"time_bucket(INTERVAL '15 minutes', {time}, TIMESTAMPTZ '2000-01-01 00:00:00+00')"
+
+    def matches(self, expression: str, pattern: str) -> str:
+        return f"regexp_matches({expression}, {self.text(pattern)})"
+
+    def temporary(self, name: str, select: str) -> list[str]:
+        return [f"CREATE OR REPLACE TEMPORARY TABLE {name} AS {select}"]
+
+
+_ENGINES: Final[Mapping[str, type[Engine]]] = {engine.name: engine for engine in (Engine, DuckDBEngine)}
+
+
+def engine(name: str) -> Engine:
+    """Raises ConfigError for an engine on which there is no model."""
+    if name not in _ENGINES:
+        raise ConfigError(f"email model: it is not made on {name}; it is on {', '.join(_ENGINES)}")
+    return _ENGINES[name]()
