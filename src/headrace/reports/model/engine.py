@@ -174,7 +174,11 @@ class DuckDBEngine(Engine):
         return f"(epoch_us({later}) - epoch_us({earlier})) / 1e6"
 
     def quarter(self, time: str) -> str:
-        return f"time_bucket(INTERVAL '15 minutes', {time}, TIMESTAMPTZ '2000-01-01 00:00:00+00')"
+        # Three times as fast as time_bucket of a time with a zone, as `day` is 14 times as fast as AT TIME ZONE 'UTC'.
+        return f"make_timestamptz(epoch_us(time_bucket(INTERVAL '15 minutes', make_timestamp(epoch_us({time})))))"
+
+    def day(self, time: str) -> str:
+        return f"CAST(make_timestamp(epoch_us({time})) AS date)"
 
     def matches(self, expression: str, pattern: str) -> str:
         return f"regexp_matches({expression}, {self.text(pattern)})"
