@@ -75,7 +75,8 @@ class Engine:
         return f"CAST({time} AT TIME ZONE 'UTC' AS date)"
 
     def interval(self, seconds: float) -> str:
-        return f"INTERVAL '{seconds:g} seconds'"
+        # Without an exponent, which DuckDB cannot read, and to the microsecond.
+        return f"INTERVAL '{seconds:.6f} seconds'"
 
     def stored_text(self, column: str, type_: ColumnType) -> str:  # noqa: ARG002 - others need the type
         """A column of an event table as a text; blank ones become null."""
