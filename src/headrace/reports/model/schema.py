@@ -14,7 +14,7 @@ SCHEMA: Final = "email"
 
 
 class Type(enum.Enum):
-    """`KEY` is a 63-bit number made from texts, `MONEY` exact with four places after the point, `DAY` a date."""
+    """`KEY` is a 62-bit number made from texts, `MONEY` exact with four places after the point, `DAY` a date."""
 
     TEXT = "text"
     KEY = "key"
@@ -108,11 +108,13 @@ TABLES: Final[Mapping[str, Table]] = {
             "received_at": _time("When headrace received it."),
             "recipient": _text("Whom the event itself names: user id, else address, else anonymous id."),
             **_PERSON,
+            "has_user_id": _truth("The event itself names a user id."),
             "is_matched": _truth("A user id is known for the recipient."),
             "email": _text("The address in small letters, where the event tells it."),
             "group_key": _key("All events of one campaign's e-mail to one person."),
             "send_number": _count("Which mail to this person: a journey may send the same e-mail again."),
             "message_id": _key("The row of `email.messages`; null for subscriptions."),
+            "platform_message_id": _text("The property message_id: the platform's own number of the mail, where told."),
             "email_subject": _text("The subject, where told."),
             "list_id": _text("The list, where told."),
             "link": _text("Of clicks: link_id, else link_url, else link_name."),
@@ -367,7 +369,6 @@ TABLES: Final[Mapping[str, Table]] = {
             "id": _text("The messageId of the evidence."),
             "recipient_key": _text("The person at the end, identities followed up to four times."),
             "is_matched": _truth("That person is known by a user id."),
-        },
         indexed=("alias_key", "target_key"),
         is_inner=True,
     ),
@@ -380,7 +381,6 @@ TABLES: Final[Mapping[str, Table]] = {
             "is_holdout": _truth("The trait."),
             "happened_at": _time("When it was told."),
             "id": _text("The messageId."),
-        },
         indexed=("person_key",),
         is_inner=True,
     ),
