@@ -369,8 +369,8 @@ TABLES: Final[Mapping[str, Table]] = {
             "id": _text("The messageId of the evidence."),
             "recipient_key": _text("The person at the end, identities followed up to four times."),
             "is_matched": _truth("That person is known by a user id."),
+        },
         indexed=("alias_key", "target_key"),
-        is_inner=True,
     ),
     "controls": Table(
         "Who belongs to a holdout group, by the trait `holdout` of the last identify.",
@@ -381,8 +381,8 @@ TABLES: Final[Mapping[str, Table]] = {
             "is_holdout": _truth("The trait."),
             "happened_at": _time("When it was told."),
             "id": _text("The messageId."),
+        },
         indexed=("person_key",),
-        is_inner=True,
     ),
     "mail_links": Table(
         "The links of each e-mail, as far as anyone clicked them.",
