@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.loader.names import event_slug, event_table, limited, numbered, snake_case
 from headrace.loader.paths import column_base, joined, names_of
-from headrace.loader.standard import STANDARD_TABLES
+from headrace.names import STANDARD_TABLES, event_slug, event_table, limited, numbered, snake_case
 
 CASES = json.loads((Path(__file__).parents[1] / "cases" / "snakecase-cases.json").read_text(encoding="utf-8"))["cases"]
 

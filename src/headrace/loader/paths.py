@@ -12,8 +12,8 @@ import re
 from functools import lru_cache
 from typing import Final
 
-from headrace.loader.names import REMEMBERED, limited, property_name
 from headrace.loader.standard import STANDARD_COLUMNS
+from headrace.names import REMEMBERED, limited, property_name
 
 Path = str
 

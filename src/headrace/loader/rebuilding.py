@@ -17,7 +17,7 @@ from headrace.loader.building import Advance, Build, Workplace
 from headrace.loader.replacing import Replacing, clear, commit, consumer_of
 from headrace.loader.retyping import BESIDE, HISTORY, discards_of, known_table
 from headrace.loader.selection import selector
-from headrace.loader.standard import STANDARD_TABLES
+from headrace.names import STANDARD_TABLES
 from headrace.warehouses.base import Load, TableName, Warehouse
 from headrace.workspace.records import Source
 

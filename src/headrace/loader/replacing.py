@@ -22,10 +22,10 @@ from headrace.errors import RetryableError
 from headrace.loader import conversions
 from headrace.loader.batch import LATEST
 from headrace.loader.growing import arrow_table
-from headrace.loader.names import hash8
 from headrace.loader.retyping import BESIDE, DISCARDS, discards_of, no_discards, spooled
 from headrace.loader.standard import LOADED_AT, standard_columns
 from headrace.loader.values import MISFIT
+from headrace.names import hash8
 from headrace.warehouses.base import (
     HOUSEKEEPING,
     HOUSEKEEPING_TABLES,

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
+from headrace import names
 from headrace.errors import RejectedEventError
 from headrace.event import Event
-from headrace.loader import names, values
+from headrace.loader import values
 from headrace.loader.paths import CONTEXT, ENVELOPE, PROPERTIES, Path, Paths, column_base, is_context, joined, names_of
 from headrace.loader.standard import standard_columns
 

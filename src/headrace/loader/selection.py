@@ -16,8 +16,8 @@ import msgspec
 from headrace.errors import ConfigError, RejectedEventError
 from headrace.event import Event
 from headrace.filters import Filter, compile_filter
-from headrace.loader.names import event_slug, event_table, snake_case
-from headrace.loader.standard import EXTRA, LOADED_AT, STANDARD_TABLES, standard_columns
+from headrace.loader.standard import EXTRA, LOADED_AT, standard_columns
+from headrace.names import STANDARD_TABLES, event_slug, event_table, snake_case
 
 ANY_TABLE: Final = "*"
 TRACKS: Final = "tracks"

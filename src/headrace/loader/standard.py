@@ -7,9 +7,6 @@ from typing import Final
 
 from headrace.warehouses.base import Columns, ColumnType
 
-STANDARD_TABLES: Final = frozenset(
-    ("tracks", "identifies", "users", "groups", "accounts", "pages", "screens", "aliases")
-)
 LOADED_AT: Final = "loaded_at"
 EXTRA: Final = "_extra"
 """The JSON column for what does not get a column; no property can have this name, since names lose a leading underscore."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from headrace.loader import names
+from headrace import names
 from headrace.loader.paths import Path, column_base
-from headrace.loader.standard import EXTRA, LOADED_AT, STANDARD_TABLES, standard_columns
+from headrace.loader.standard import EXTRA, LOADED_AT, standard_columns
+from headrace.names import STANDARD_TABLES
 from headrace.warehouses.base import HOUSEKEEPING, Columns, ColumnType, NamedColumn, TableName
 
 

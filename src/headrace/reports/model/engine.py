@@ -53,10 +53,10 @@ class Engine:
         return self.cast("NULL", type_)
 
     def key(self, *parts: str) -> str:
-        """A number from 0 to 2^63 - 1 out of texts that are not null. Another engine makes another one of them, so that no order
+        """A number from 0 to 2^62 - 1 out of texts that are not null. Another engine makes another one of them, so that no order
         may depend on it."""
         joined = f" || {SEPARATOR} || ".join(parts)
-        return f"((('x' || substr(md5({joined}), 1, 16))::bit(64)::bigint >> 1) & 9223372036854775807)"
+        return f"((('x' || substr(md5({joined}), 1, 16))::bit(64)::bigint >> 2) & 4611686018427387903)"
 
     def sha256(self, expression: str) -> str:
         """Of the text's UTF-8 bytes, in small hexadecimal letters."""
@@ -132,6 +132,10 @@ class Engine:
         """Statements that delete the rows of a table of the model that stand at the `place`s of a temporary table from `pick`."""
         return [f"DELETE FROM {SCHEMA}.{table} WHERE ctid = ANY(ARRAY(SELECT place FROM {rows}))"]
 
+    def first(self, value: str, order: Sequence[str], where: str) -> str:
+        """An aggregate: the value of the first row, by what is ordered, for which the condition holds; null without one."""
+        return f"(array_agg({value} ORDER BY {', '.join(order)}) FILTER (WHERE {where}))[1]"
+
     def micros(self, time: str) -> str:
         """Microseconds since 1970 as a text."""
         return f"CAST(CAST(extract(epoch FROM {time}) * 1000000 AS bigint) AS text)"
@@ -166,7 +170,7 @@ class DuckDBEngine(Engine):
 
     def key(self, *parts: str) -> str:
         joined = f" || {SEPARATOR} || ".join(parts)
-        return f"CAST(md5_number_upper({joined}) >> 1 AS BIGINT)"
+        return f"CAST(md5_number_upper({joined}) >> 2 AS BIGINT)"
 
     def sha256(self, expression: str) -> str:
         return f"sha256({expression})"

@@ -17,6 +17,8 @@ class Kind(NamedTuple):
     machine: bool = False
     bounce_type: str | None = None
     everywhere: bool = True
+    may_be_temporary: bool = False
+    """A failure that the property `severity` may call temporary: then it is a deferral (Mailgun)."""
 
 
 def _ambiguous(kind: str, *, machine: bool = False, bounce_type: str | None = None) -> Kind:
@@ -46,7 +48,8 @@ KINDS: Final[Mapping[str, Kind]] = {
     "link_clicked": _ambiguous("clicked"),
     "email_bounced": Kind("bounced"),
     "email_soft_bounced": Kind("bounced", bounce_type="soft"),
-    "email_failed": Kind("bounced"),
+    "email_failed": Kind("bounced", may_be_temporary=True),
+    "failed": Kind("bounced", everywhere=False, may_be_temporary=True),
     "hard_bounce": _ambiguous("bounced", bounce_type="hard"),
     "soft_bounce": _ambiguous("bounced", bounce_type="soft"),
     "email_deferred": Kind("deferred"),

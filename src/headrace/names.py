@@ -8,8 +8,10 @@ import unicodedata
 from functools import lru_cache
 from typing import Final
 
-from headrace.loader.standard import STANDARD_TABLES
-
+STANDARD_TABLES: Final = frozenset(
+    ("tracks", "identifies", "users", "groups", "accounts", "pages", "screens", "aliases")
+)
+"""Tables of Segment's schema that no event's name may take."""
 IDENTIFIER_BYTES: Final = 63
 """PostgreSQL cuts longer names without a word, and two of them become one."""
 REMEMBERED: Final = 65_536
