@@ -281,6 +281,7 @@ TABLES: Final[Mapping[str, Table]] = {
             "is_matched": _truth("A user id is known."),
             "email": _text("The address of the last message that tells one."),
             "domain": _text("Its domain, or empty."),
+            "email_sent_at": _time("When that message was sent."),
             "first_sent_at": _time("First message."),
             "last_sent_at": _time("Last message."),
             "last_delivered_at": _time("Last delivery."),
