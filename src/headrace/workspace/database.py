@@ -16,7 +16,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
 
 from headrace.errors import ConfigError, HeadraceError, RetryableError
 
-HEAD: Final = "0004"
+HEAD: Final = "0005"
 """The newest migration: what an up-to-date database says, so that opening one needs no Alembic (0.4 s of imports)."""
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -112,6 +112,10 @@ alerts: Final = sa.Table(
     sa.Column("created_at", _Utc, nullable=False),
 )
 """`kind` is the slug of the condition."""
+email_model: Final = sa.Table(
+    "email_model", _metadata, sa.Column("settings", sa.Text), sa.Column("revision", sa.Integer, nullable=False)
+)
+"""One row. `settings` is JSON; `revision` counts its changes."""
 revision: Final = sa.Table("revision", _metadata, sa.Column("value", sa.Integer, nullable=False))
 """One row, counted up by every change."""
 

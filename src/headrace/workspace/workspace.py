@@ -14,6 +14,7 @@ from headrace.errors import ConfigError, NotFoundError
 from headrace.workspace import database, names
 from headrace.workspace.alerts import Declared, WorkspaceAlerts
 from headrace.workspace.destinations import DESTINATIONS, connectable, free_slug
+from headrace.workspace.email_model import WorkspaceEmailModel
 from headrace.workspace.keys import digest_of, last_four, new_key
 from headrace.workspace.records import Destination, Source, Warehouse, WriteKey
 from headrace.workspace.secret_file import secret_of
@@ -69,6 +70,10 @@ class Workspace:
     def alerts(self, conditions: Declared, kinds: Declared) -> WorkspaceAlerts:
         """Alerts and their channels; given are the settings that conditions and kinds of channels declare."""
         return WorkspaceAlerts(self._database, self.secret, self._clock, conditions, kinds)
+
+    def email_model(self) -> WorkspaceEmailModel:
+        """What is chosen about the e-mail model; `reports.model.kept` knows what it says."""
+        return WorkspaceEmailModel(self._database)
 
     def revision(self) -> int:
         """Counts up with every change. Cheap enough to be asked twice a second by each process."""
