@@ -116,6 +116,10 @@ class Engine:
         """Statements that make a temporary table of the query's rows; it must not exist."""
         return [f"CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS {select}", f"ANALYZE {name}"]
 
+    def drop(self, name: str) -> list[str]:
+        """Statements that remove a temporary table which is about to be made anew."""
+        return [f"DROP TABLE {name}"]
+
     place: ClassVar[str] = "ctid"
     """What the engine calls a row's place, which holds within a transaction for rows that it does not change."""
 
@@ -140,18 +144,34 @@ class Engine:
         """Microseconds since 1970 as a text."""
         return f"CAST(CAST(extract(epoch FROM {time}) * 1000000 AS bigint) AS text)"
 
+    def tables_of(self, schema: str) -> str:
+        """A query of `table_name`."""
+        return f"SELECT table_name FROM information_schema.tables WHERE table_schema = {self.text(schema)}"
+
+    def find_new_rows(self, schema: str, table: str, column: str) -> list[str]:
+        """Statements, safe to repeat, after which the rows with a great value of a growing column are found cheaply."""
+        name = self.quoted(f"{table[:40]}_{column}_brin")
+        return [f"CREATE INDEX IF NOT EXISTS {name} ON {self.qualified(schema, table)} USING brin ({column})"]
+
     def create(self, name: str, table: Table, schema: str = SCHEMA) -> list[str]:
         """Statements that make a table of the model with its indexes."""
         columns = ", ".join(f"{column} {self.types[of.type]}" for column, of in table.columns.items())
         statements = [f"CREATE TABLE {schema}.{name} ({columns})"]
         if self.needs_indexes:
-            if table.key:
-                statements.append(f"CREATE UNIQUE INDEX ON {schema}.{name} ({self._key_list(table.key)})")
-            statements += [f"CREATE INDEX ON {schema}.{name} ({column})" for column in table.indexed]
+            statements.append(f"CREATE UNIQUE INDEX ON {schema}.{name} ({self._unique(table)})")
+            for column in table.indexed:
+                # A text may be longer than a page of a tree takes.
+                method = "hash" if table.columns[column].type is Type.TEXT else "btree"
+                statements.append(f"CREATE INDEX ON {schema}.{name} USING {method} ({column})")
         return statements
 
-    def _key_list(self, columns: Sequence[str]) -> str:
-        return ", ".join("coalesce(journey_id, '')" if column == "journey_id" else column for column in columns)
+    def _unique(self, table: Table) -> str:
+        types = [table.columns[column].type for column in table.key]
+        if Type.TEXT not in types:
+            return ", ".join(table.key)
+        others = [column for column, type_ in zip(table.key, types, strict=True) if type_ is not Type.TEXT]
+        texts = [f"coalesce({column}, '')" for column in table.key if column not in others]
+        return ", ".join((f"md5({f' || {SEPARATOR} || '.join(texts)})", *others))
 
 
 class DuckDBEngine(Engine):
@@ -212,6 +232,9 @@ class DuckDBEngine(Engine):
 
     def micros(self, time: str) -> str:
         return f"CAST(epoch_us({time}) AS VARCHAR)"
+
+    def find_new_rows(self, schema: str, table: str, column: str) -> list[str]:  # noqa: ARG002 -- it knows the bounds of each row group
+        return []
 
 
 _ENGINES: Final[Mapping[str, type[Engine]]] = {engine.name: engine for engine in (Engine, DuckDBEngine)}

@@ -1,0 +1,271 @@
+"""The e-mail model of a warehouse: which rows it has read, what is next, and when everything is made anew.
+
+Every load has a `loaded_at` of its own, greater than that of the load before, and stands in headrace.loads. For each table that is read
+email.progress says up to which load. So an increment is a run of loads, and a crash between two of them costs nothing.
+"""
+# ruff: noqa: S608 -- all names are of the model; values go through `text`
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple, TypeVar
+
+import msgspec
+
+from headrace.reports.model import increment, labels
+from headrace.reports.model.engine import Engine, engine
+from headrace.reports.model.reading import ReadTable, Slice, tables_read
+from headrace.reports.model.schema import SCHEMA, TABLES, Type
+from headrace.reports.model.settings import ModelSettings
+from headrace.reports.place import MailSource
+from headrace.warehouses.base import HOUSEKEEPING, Columns, ColumnType, Derivation, Deriving, TableName
+
+T = TypeVar("T")
+
+VERSION: Final = 1
+"""Of the tables and of how they are made. Another one makes everything anew."""
+SLICE_EVENTS: Final = 100_000
+REBUILD: Final = "rebuild "
+"""How the consumers of rebuilt tables begin in headrace.loads."""
+_MOST_LOADS: Final = 10_000
+_BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_Key = tuple[str, str, str]
+"""Schema, table and role."""
+_SETTINGS_KEY: Final[_Key] = ("", "", "settings")
+"""The row whose state is what was chosen, and whose moment is the last load of a rebuild that the model knows."""
+_TYPE_GROUPS: Final = {ColumnType.INTEGER: "number", ColumnType.FLOAT: "number"}
+
+
+class Advance(NamedTuple):
+    """What an increment did: rows that were read, and whether more loads wait."""
+
+    rows: int
+    is_more: bool
+
+
+class _Progress(NamedTuple):
+    loaded_to: datetime
+    state: str
+
+
+class _Loads(NamedTuple):
+    """The next loads: up to which one, whether more wait behind it, and whether one of them made a table anew."""
+
+    to: datetime
+    is_more: bool
+    has_rebuilt: bool
+
+
+class EmailModel:
+    """Used by the loader's thread only."""
+
+    def __init__(
+        self,
+        warehouse: Deriving,
+        sources: Sequence[MailSource],
+        settings: ModelSettings,
+        slice_events: int = SLICE_EVENTS,
+    ) -> None:
+        self._warehouse = warehouse
+        self._engine: Engine = engine(warehouse.engine)
+        self._sources = sources
+        self._settings = settings
+        self._slice_events = slice_events
+        self._is_created = False
+        self._is_labelled = False
+        self._indexed: set[TableName] = set()
+
+    def advance(self, tables: Mapping[TableName, Columns]) -> bool:
+        """One increment, in one transaction; True while more loads wait. `tables` is what the warehouse has.
+
+        Raises WarehouseUnavailableError, and ValueError for what is wrong with the model itself; nothing has changed then."""
+        return self.step(tables).is_more
+
+    def step(self, tables: Mapping[TableName, Columns]) -> Advance:
+        """As `advance`, and tells what was done."""
+        read = tables_read(tables, self._sources, self._settings)
+        if not read and not self._is_created and TableName(SCHEMA, "progress") not in tables:
+            return Advance(0, is_more=False)
+        return self._derived(lambda derivation: self._advanced(derivation, read))
+
+    def rebuild(self, tables: Mapping[TableName, Columns]) -> None:
+        """Make everything anew, in as many increments as it takes."""
+
+        def forget(derivation: Derivation) -> None:
+            self._create(derivation)
+            self._forget(derivation)
+
+        self._derived(forget)
+        while self.advance(tables):
+            pass
+
+    def _derived(self, work: Callable[[Derivation], T]) -> T:
+        try:
+            return self._warehouse.derive(work)
+        except BaseException:
+            self._is_created = False
+            self._indexed.clear()
+            raise
+
+    def _advanced(self, derivation: Derivation, read: Sequence[ReadTable]) -> Advance:
+        self._create(derivation)
+        self._index(derivation, read)
+        progress = self._progress(derivation)
+        if self._is_outdated(progress, read):
+            progress = self._forget(derivation)
+        read = self._with_rows(derivation, progress, read)
+        loads = self._loads(derivation, progress, read)
+        if loads is not None and loads.has_rebuilt:
+            progress = self._forget(derivation)
+            read = self._with_rows(derivation, progress, read)
+            loads = self._loads(derivation, progress, read)
+        if loads is None:
+            self._label(derivation, progress)
+            return Advance(0, is_more=False)
+        slices = [
+            Slice(table, progress[_key(table)].loaded_to, loads.to)
+            for table in read
+            if progress[_key(table)].loaded_to < loads.to
+        ]
+        rows = increment.apply(derivation, self._engine, self._settings, slices) if slices else 0
+        self._note(derivation, slices, loads.to)
+        return Advance(rows, loads.is_more)
+
+    def _label(self, derivation: Derivation, progress: Mapping[_Key, _Progress]) -> None:
+        """Labels may have been chosen since, while nothing was loaded."""
+        if progress and not self._is_labelled:
+            labels.apply(derivation, self._engine, self._settings)
+        self._is_labelled = True
+
+    # Where it stands.
+
+    def _progress(self, derivation: Derivation) -> dict[_Key, _Progress]:
+        found = derivation.fetch("SELECT schema_name, table_name, role, loaded_to, state FROM email.progress")
+        return {
+            (row["schema_name"], row["table_name"], row["role"]): _Progress(row["loaded_to"], row["state"])
+            for row in found.to_pylist()
+            if row["role"] != "labels"
+        }
+
+    def _fingerprint(self) -> str:
+        settings = self._settings
+        parts: dict[str, Any] = {
+            "version": VERSION,
+            "rules": settings.active_rules(),
+            "goals": settings.goals,
+            "email_sources": sorted(settings.email_sources),
+        }
+        return msgspec.json.encode(parts, order="deterministic").decode()
+
+    def _is_outdated(self, progress: Mapping[_Key, _Progress], read: Sequence[ReadTable]) -> bool:
+        """Whether something else is read now than what was: other settings, or a column that got another type."""
+        if not progress:
+            return False
+        settings = progress.get(_SETTINGS_KEY)
+        if settings is None or settings.state != self._fingerprint():
+            return True
+        known = {_key(table): table for table in read}
+        for key, before in progress.items():
+            if key[0] and (key not in known or _is_retyped(before.state, known[key].columns)):
+                return True
+        return False
+
+    def _with_rows(
+        self, derivation: Derivation, progress: dict[_Key, _Progress], read: Sequence[ReadTable]
+    ) -> list[ReadTable]:
+        """The tables that have rows. One that is new to the model stands just before its first row."""
+        new = [table for table in read if _key(table) not in progress]
+        if new:
+            selects = [
+                f"SELECT {place} AS place, min(loaded_at) AS first FROM {self._engine.qualified(*table.name)}"
+                for place, table in enumerate(new)
+            ]
+            for row in derivation.fetch(" UNION ALL ".join(selects)).to_pylist():
+                if row["first"] is not None:
+                    progress[_key(new[row["place"]])] = _Progress(row["first"] - datetime.resolution, "")
+        return [table for table in read if _key(table) in progress]
+
+    def _loads(
+        self, derivation: Derivation, progress: Mapping[_Key, _Progress], read: Sequence[ReadTable]
+    ) -> _Loads | None:
+        """The next loads, as many as make a slice. None when there are none."""
+        if not read:
+            return None
+        floor = min(progress[_key(table)].loaded_to for table in read)
+        rebuilt = self._moment(progress[_SETTINGS_KEY].loaded_to) if _SETTINGS_KEY in progress else "NULL"
+        found = derivation.fetch(
+            f"SELECT started, to_load, has_rebuilt FROM (SELECT started, consumer LIKE '{REBUILD}%' AND started > {rebuilt} AS has_rebuilt, "
+            "coalesce(sum(events) OVER (ORDER BY started ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS to_load "
+            f"FROM {HOUSEKEEPING}.loads WHERE started > {self._moment(floor)}) AS l ORDER BY started LIMIT {_MOST_LOADS}"
+        ).to_pylist()
+        if not found:
+            return None
+        taken = [row for row in found if row["to_load"] < self._slice_events]
+        return _Loads(taken[-1]["started"], len(taken) < len(found), any(row["has_rebuilt"] for row in taken))
+
+    # Writing it down.
+
+    def _create(self, derivation: Derivation) -> None:
+        if self._is_created:
+            return
+        derivation.run([f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"])
+        there = set(derivation.fetch(self._engine.tables_of(SCHEMA)).column("table_name").to_pylist())
+        for name, table in TABLES.items():
+            if name not in there:
+                derivation.run(self._engine.create(name, table))
+        self._is_created = True
+
+    def _index(self, derivation: Derivation, read: Sequence[ReadTable]) -> None:
+        """So that the rows of a slice are found without reading a table."""
+        names = {TableName(HOUSEKEEPING, "loads"): "started"} | {table.name: "loaded_at" for table in read}
+        new = {name: column for name, column in names.items() if name not in self._indexed}
+        if new:
+            derivation.run([s for name, column in new.items() for s in self._engine.find_new_rows(*name, column)])
+            self._indexed.update(new)
+
+    def _forget(self, derivation: Derivation) -> dict[_Key, _Progress]:
+        derivation.run([f"TRUNCATE {SCHEMA}.{name}" for name in TABLES])
+        return {}
+
+    def _note(self, derivation: Derivation, slices: Sequence[Slice], to: datetime) -> None:
+        rows = [(*_key(one.table), _read_types(one.table.columns)) for one in slices]
+        self._write_progress(derivation, rows, self._moment(to))
+        rebuilt = f"(SELECT max(started) FROM {HOUSEKEEPING}.loads WHERE consumer LIKE '{REBUILD}%')"
+        beginning = self._moment(_BEGINNING)
+        self._write_progress(derivation, [(*_SETTINGS_KEY, self._fingerprint())], f"coalesce({rebuilt}, {beginning})")
+
+    def _write_progress(self, derivation: Derivation, rows: Sequence[tuple[str, str, str, str]], moment: str) -> None:
+        text = self._engine.text
+        statements: list[str] = []
+        for schema, table, role, state in rows:
+            where = f"schema_name = {text(schema)} AND table_name = {text(table)} AND role = {text(role)}"
+            statements += [
+                f"DELETE FROM email.progress WHERE {where}",
+                (
+                    "INSERT INTO email.progress (schema_name, table_name, role, loaded_to, state) "
+                    f"VALUES ({text(schema)}, {text(table)}, {text(role)}, {moment}, {text(state)})"
+                ),
+            ]
+        derivation.run(statements)
+
+    def _moment(self, when: datetime) -> str:
+        return self._engine.cast(self._engine.text(when.isoformat()), Type.TIME)
+
+
+def _key(table: ReadTable) -> _Key:
+    return table.name.schema, table.name.table, table.role
+
+
+def _read_types(columns: Columns) -> str:
+    return msgspec.json.encode({name: _type(kind) for name, kind in sorted(columns.items())}).decode()
+
+
+def _type(kind: ColumnType) -> str:
+    """An integer column becomes float by itself, and means the same."""
+    return _TYPE_GROUPS.get(kind, kind.value)
+
+
+def _is_retyped(state: str, columns: Columns) -> bool:
+    before: dict[str, str] = msgspec.json.decode(state)
+    return any(_type(columns[name]) != type_ for name, type_ in before.items() if name in columns)
