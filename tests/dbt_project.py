@@ -55,7 +55,7 @@ class Project:
         return {"source": self._source, "ref": self._ref, "var": self._var}
 
     def rendered(self, text: str, **more: Any) -> str:
-        environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701 -- it is SQL
+        environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)
         return environment.from_string(text).render(**self._words(), **more)
 
     def _generic_tests(self) -> dict[str, tuple[list[str], str]]:

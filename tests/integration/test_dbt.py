@@ -1,0 +1,131 @@
+"""The dbt package: what it names is there, and its models and tests run on both engines. `python tests/dbt_run.py` has dbt itself run it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+import email_rows
+import email_tables
+from dbt_project import Check, Project
+from headrace.errors import QueryError
+from headrace.reports.model.schema import TABLES
+from headrace.warehouses.base import Derivation, Deriving, Warehouse
+
+ENGINES: Final = ("duckdb", "postgresql")
+PROJECT: Final = Project()
+CHECKS: Final = list(PROJECT.checks())
+
+
+def built(warehouse: Warehouse) -> None:
+    """The models as tables of the schema `analytics`, as dbt would make them."""
+
+    def work(derivation: Derivation) -> None:
+        derivation.run(["CREATE SCHEMA analytics"])
+        for name, select in PROJECT.models():
+            derivation.run([f"CREATE TABLE analytics.{name} AS {select}"])
+
+    assert isinstance(warehouse, Deriving)
+    warehouse.derive(work)
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Warehouse]]:
+    """Rows that agree in nothing, the same on both engines."""
+    yield from _both(tmp_path_factory, email_rows.rows())
+
+
+def _both(
+    factory: pytest.TempPathFactory, rows: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> Iterator[Mapping[str, Warehouse]]:
+    warehouses: dict[str, Warehouse] = {}
+    try:
+        for name in ENGINES:
+            warehouse: Warehouse = importlib.import_module(f"engines.{name}").fresh(factory.mktemp(name))()
+            warehouses[name] = warehouse
+            assert isinstance(warehouse, Deriving)
+            email_tables.create(warehouse)
+            email_tables.fill(warehouse, rows)
+            built(warehouse)
+        yield warehouses
+    finally:
+        for warehouse in warehouses.values():
+            warehouse.close()
+
+
+def wrong(warehouse: Warehouse, check: Check) -> int:
+    """How many rows the check finds."""
+    return len(warehouse.query(check.sql, max_rows=10_000, timeout_seconds=60).rows)
+
+
+def test_the_package_has_each_table_with_each_column() -> None:
+    assert {name: list(table.columns) for name, table in TABLES.items() if not table.is_inner} == {
+        table["name"]: [column["name"] for column in table["columns"]] for table in PROJECT.sources["tables"]
+    }
+
+
+def test_each_model_is_described_and_each_description_has_its_model() -> None:
+    assert PROJECT.files.keys() == PROJECT.described.keys()
+
+
+def test_a_folder_of_models_has_its_settings() -> None:
+    folders = {file.parent.name for file in PROJECT.files.values()}
+    assert folders == PROJECT.settings["models"][PROJECT.name].keys()
+
+
+@pytest.mark.parametrize("model", PROJECT.described)
+def test_a_described_column_is_one_of_the_model(model: str, odd: Mapping[str, Warehouse]) -> None:
+    described = {column["name"] for column in PROJECT.described[model]["columns"]}
+    for warehouse in odd.values():
+        found = warehouse.query(f"SELECT * FROM analytics.{model} LIMIT 1", max_rows=1, timeout_seconds=60)
+        assert set() == described - set(found.columns)
+
+
+def test_each_check_finds_the_same_on_both_engines(odd: Mapping[str, Warehouse]) -> None:
+    found = {check.name: [wrong(odd[name], check) for name in ENGINES] for check in CHECKS}
+    assert {} == {name: numbers for name, numbers in found.items() if numbers[0] != numbers[1]}
+    assert len(CHECKS) > 100
+    of_agreement = [check.name for check in CHECKS if " " not in check.name]
+    assert [] == [name for name in of_agreement if not found[name][0]], "the control: odd rows do not agree"
+
+
+def test_a_check_of_a_column_that_is_not_there_fails(odd: Mapping[str, Warehouse]) -> None:
+    """The control: both engines read each check."""
+    for warehouse in odd.values():
+        with pytest.raises(QueryError, match="humane"):
+            wrong(warehouse, Check("", CHECKS[0].sql.replace("is_human_opened", "is_humane")))
+
+
+BREAK: Final[Mapping[str, tuple[str, str]]] = {
+    "email.messages message_id unique": ("messages", "UPDATE email.messages SET message_id = 1"),
+    "email.messages message_id not_null": ("messages", "UPDATE email.messages SET message_id = NULL"),
+    "email.messages device accepted_values": ("messages", "UPDATE email.messages SET device = 'fridge'"),
+    "email.campaigns open_rate headrace_email.between": ("campaigns", "UPDATE email.campaigns SET open_rate = 1.5"),
+    "email.links  headrace_email.unique_together": (
+        "links",
+        "UPDATE email.links SET campaign_id = 'c', email_id = 'e', link = 'l'",
+    ),
+    "email.links campaign_id relationships": ("links", "UPDATE email.links SET campaign_id = 'nobody'"),
+}
+"""For each kind of check, rows made wrong. Without indexes, which are an engine's own checks."""
+
+
+@pytest.mark.parametrize("name", BREAK)
+def test_a_check_finds_what_is_wrong(name: str, tmp_path: Path) -> None:
+    (check,) = [check for check in CHECKS if check.name == name]
+    warehouse: Warehouse = importlib.import_module("engines.duckdb").fresh(tmp_path)()
+    assert isinstance(warehouse, Deriving)
+    rows = email_rows.rows()
+    table, statement = BREAK[name]
+    campaigns = {row["campaign_id"] for row in rows["campaigns"]}
+    rows[table] = [row for row in rows[table] if row["campaign_id"] in campaigns][:5]
+    email_tables.create(warehouse)
+    email_tables.fill(warehouse, rows)
+    assert 0 == wrong(warehouse, check)
+    warehouse.derive(lambda derivation: derivation.run([statement]))
+    assert wrong(warehouse, check) > 0
+    warehouse.close()
