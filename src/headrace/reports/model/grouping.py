@@ -199,12 +199,12 @@ def _links_around(engine: Engine, *, before: int, after: int) -> str:
     return (
         f"WITH chained AS (SELECT *, lag(happened_at) OVER ({window}) AS former, lead(happened_at) OVER ({window}) AS latter "
         "FROM mail_clicks), steps AS ("
-        f"SELECT event_key, group_key, send_number, happened_at - {engine.interval(before)} AS at, 0 AS turn, 1 AS step FROM chained "
+        f"SELECT event_key, group_key, send_number, happened_at - {engine.interval(before)} AS moment, 0 AS turn, 1 AS step FROM chained "
         f"WHERE former IS NULL OR happened_at - former > {gap} UNION ALL "
         "SELECT event_key, group_key, send_number, happened_at, 1, 0 FROM chained UNION ALL "
         f"SELECT event_key, group_key, send_number, happened_at + {engine.interval(after)}, 2, -1 FROM chained "
         f"WHERE latter IS NULL OR latter - happened_at > {gap}), summed AS ("
-        "SELECT event_key, turn, sum(step) OVER (PARTITION BY group_key, send_number ORDER BY at, turn "
+        "SELECT event_key, turn, sum(step) OVER (PARTITION BY group_key, send_number ORDER BY moment, turn "
         "RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS links FROM steps) "
         "SELECT event_key, links FROM summed WHERE turn = 1"
     )

@@ -120,7 +120,7 @@ def _follow(derivation: Derivation, engine: Engine) -> None:
             *engine.pick("dependent_rows", "identities", "alias_key", "dependent"),
             *engine.temporary(
                 "followed_1",
-                f"SELECT d.alias, d.before_key, r.place, r.target AS at, {engine.key('r.target')} AS alias_key, r.is_user AS is_matched "
+                f"SELECT d.alias, d.before_key, r.place, r.target AS person, {engine.key('r.target')} AS alias_key, r.is_user AS is_matched "
                 "FROM dependent AS d JOIN dependent_rows AS r ON r.alias = d.alias",
             ),
         ]
@@ -130,18 +130,18 @@ def _follow(derivation: Derivation, engine: Engine) -> None:
         derivation.run(engine.pick(f"step_{hop}", "identities", "alias_key", f"followed_{last}"))
         if derivation.fetch(f"SELECT count(*) AS n FROM step_{hop}").column("n")[0].as_py() == 0:
             break
-        target = "coalesce(s.target, f.at)"
+        target = "coalesce(s.target, f.person)"
         derivation.run(
             engine.temporary(
                 f"followed_{hop}",
-                f"SELECT f.alias, f.before_key, f.place, {target} AS at, {engine.key(target)} AS alias_key, "
-                f"coalesce(s.is_user, f.is_matched) AS is_matched FROM followed_{last} AS f LEFT JOIN step_{hop} AS s ON s.alias = f.at",
+                f"SELECT f.alias, f.before_key, f.place, {target} AS person, {engine.key(target)} AS alias_key, "
+                f"coalesce(s.is_user, f.is_matched) AS is_matched FROM followed_{last} AS f LEFT JOIN step_{hop} AS s ON s.alias = f.person",
             )
         )
         last = hop
     derivation.run(
         engine.temporary(
-            "followed", f"SELECT alias, before_key, place, at AS recipient_key, is_matched FROM followed_{last}"
+            "followed", f"SELECT alias, before_key, place, person AS recipient_key, is_matched FROM followed_{last}"
         )
     )
 

@@ -196,7 +196,7 @@ class EmailModel:
         rebuilt = self._moment(progress[_SETTINGS_KEY].loaded_to) if _SETTINGS_KEY in progress else "NULL"
         found = derivation.fetch(
             f"SELECT started, to_load, has_rebuilt FROM (SELECT started, consumer LIKE '{REBUILD}%' AND started > {rebuilt} AS has_rebuilt, "
-            "coalesce(sum(events) OVER (ORDER BY started ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS to_load "
+            "CAST(coalesce(sum(events) OVER (ORDER BY started ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bigint) AS to_load "
             f"FROM {HOUSEKEEPING}.loads WHERE started > {self._moment(floor)}) AS l ORDER BY started LIMIT {_MOST_LOADS}"
         ).to_pylist()
         if not found:

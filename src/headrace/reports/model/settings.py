@@ -58,6 +58,12 @@ RULES: Final[Sequence[Rule]] = (
         when=[Condition("machine_flag", "is", True)],
     ),
     Rule(
+        name="privacy_agent",
+        sentence="The user agent is Mozilla/5.0 and nothing more, as Apple's Mail Privacy Protection sends it when it fetches images ahead.",
+        kind="opened",
+        when=[Condition("user_agent", "is", "Mozilla/5.0")],
+    ),
+    Rule(
         name="fast_click",
         sentence="The click came less than 10 seconds after delivery, or up to 5 minutes before it was stamped.",
         kind="clicked",
