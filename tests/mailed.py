@@ -12,11 +12,14 @@ from headrace.collector.accept import Origin
 from headrace.config import LoaderConfig
 from headrace.event import LogEntry, decode_lines, join_lines
 from headrace.loader.loader import Loader
+from headrace.reports.model.model import EmailModel
+from headrace.reports.model.settings import LabelRule, ModelSettings
+from headrace.reports.place import MailSource
 from headrace.simulator.orders import is_of_shop
 from headrace.simulator.realism import Realism
 from headrace.simulator.simulation import simulate
 from headrace.sources import base
-from headrace.warehouses.base import Warehouse
+from headrace.warehouses.base import Deriving, Warehouse
 from headrace.workspace.records import Source
 from list_log import ListLog
 
@@ -50,3 +53,21 @@ def loaded(warehouse: Warehouse, log: list[LogEntry], after: Callable[[], None] 
     loader = Loader("warehouse", [held], warehouse, lambda: SOURCES, config, now=lambda: END + timedelta(hours=1))
     while loader.step() is not None:
         after()
+
+
+MODEL: Final = ModelSettings(
+    labels=[
+        LabelRule(set="type", label="journey", pattern="Journey_*"),
+        LabelRule(set="type", label="sale", pattern="*sale*"),
+        LabelRule(set="type", label="newsletter", pattern="*"),
+    ]
+)
+MAIL_SOURCES: Final = (MailSource("selligent", "selligent", is_email=True), MailSource("shop", "shop", is_email=False))
+
+
+def modelled(warehouse: Warehouse) -> None:
+    """Brings the schema `email` up to date."""
+    assert isinstance(warehouse, Deriving)
+    model = EmailModel(warehouse, MAIL_SOURCES, MODEL)
+    while model.advance(warehouse.tables()):
+        pass
