@@ -28,6 +28,7 @@ from headrace.app.tracing import Tracer
 from headrace.app.warehouses import Warehouses
 from headrace.config import Config
 from headrace.console.api import Health, api, health_and_metrics
+from headrace.console.email_model import EmailModelSettings
 from headrace.console.jobs import Job, Jobs
 from headrace.console.status import Status, status, summed
 from headrace.console.tracing import Trace
@@ -69,6 +70,7 @@ class Worker:
         self.accounts = DeliveryAccounts(config, self._workspace, self.status, self._ask)
         self._tracer = Tracer(config, self._workspace, self.accounts, self.archive.readers, self.status, self._ask)
         self.jobs = Jobs()
+        self.email = EmailModelSettings(self._workspace, self._ask)
         figures = WorkerFigures(config, self._workspace, lambda hours: self.status(hours, KNOWN_SECONDS), self._hourly)
         self.alerting = Alerting(config, self._workspace, figures)
         self._ending = threading.Lock()
@@ -122,7 +124,7 @@ class Worker:
         warehouse = self.warehouses.one(slug).opened()
         return warehouse.query(sql, max_rows=max_rows, timeout_seconds=timeout_seconds)
 
-    def _ask(self, sql: str, slug: str) -> QueryResult:
+    def _ask(self, sql: str, slug: str | None) -> QueryResult:
         limits = self._config.warehouse
         return self.query(sql, limits.query_rows, limits.query_timeout_seconds, slug)
 

@@ -13,7 +13,7 @@ from litestar.params import Body, FromPath, QueryParameter
 
 from headrace import __version__
 from headrace.config import WarehouseConfig
-from headrace.console import deliveries, destinations
+from headrace.console import deliveries, destinations, email_model
 from headrace.console.jobs import Job
 from headrace.console.metrics import CONTENT_TYPE, metrics
 from headrace.console.status import Status
@@ -48,7 +48,7 @@ class Problem(msgspec.Struct, frozen=True):
     message: str
 
 
-class Working(destinations.Destinations, deliveries.Telling, Protocol):
+class Working(destinations.Destinations, deliveries.Telling, email_model.Worker, Protocol):
     """What the worker answers. All may be called from any thread and raise HeadraceError."""
 
     def status(self, hours: float = 0.0) -> Status:
@@ -123,6 +123,7 @@ def api(worker: Working, limits: WarehouseConfig) -> Litestar:
             show_job,
             *destinations.routes(worker),
             *deliveries.routes(worker),
+            *email_model.routes(worker),
             _health(worker),
             _metrics(worker),
         ],

@@ -3,47 +3,41 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from headrace.reports.model.checking import plain_values
 from headrace.reports.model.settings import RULES, ModelSettings
 
-Part = Literal["events", "conversions", "labels"]
+Part = Literal["model", "labels"]
 
 PARTS: Final[Mapping[Part, str]] = {
-    "events": "the whole model is made anew: other events are read, or other opens and clicks are a machine's",
-    "conversions": "email.conversions and email.attribution are made anew, and orders and revenue in all tables",
+    "model": "all tables of the schema email are made anew from the tables of events, by the server between loads",
     "labels": "email.labels is written anew",
 }
 """What is made anew when the part of the settings on which it depends has changed."""
 
 
 def made_anew(before: ModelSettings, after: ModelSettings) -> list[Part]:
-    """In the order of PARTS; a rule's sentence and the order of rules, sources and all goals but the first change nothing."""
+    """In the order of PARTS."""
     parts: list[Part] = []
-    if _events(before) != _events(after):
-        parts.append("events")
-    if _goals(before) != _goals(after):
-        parts.append("conversions")
+    if of_the_model(before) != of_the_model(after):
+        parts.append("model")
     if plain_values(before)["labels"] != plain_values(after)["labels"]:
         parts.append("labels")
     return parts
 
 
-def _events(settings: ModelSettings) -> Any:
-    rules = [(rule.name, rule.kind, [tuple(_words(c.value, c)) for c in rule.when]) for rule in settings.active_rules()]
-    return sorted(settings.email_sources), rules
-
-
-def _goals(settings: ModelSettings) -> Any:
-    return settings.goals[0].name, sorted(plain_values(settings)["goals"], key=lambda goal: str(goal["name"]))
-
-
-def _words(value: Any, condition: Any) -> Iterable[Any]:
-    yield condition.field
-    yield condition.operator
-    yield tuple(value) if isinstance(value, list) else value
+def of_the_model(settings: ModelSettings) -> dict[str, Any]:
+    """What all tables but labels depend on, as JSON values. Sentences of rules, rules that are switched off, and the order of rules,
+    sources and all goals but the first are not part of it."""
+    active = ModelSettings(rules=settings.active_rules())
+    goals = plain_values(settings)["goals"]
+    return {
+        "email_sources": sorted(settings.email_sources),
+        "rules": [{**rule, "sentence": ""} for rule in plain_values(active)["rules"]],
+        "goals": goals[:1] + sorted(goals[1:], key=lambda goal: str(goal["name"])),
+    }
 
 
 def differences(before: ModelSettings, after: ModelSettings) -> list[str]:
