@@ -20,10 +20,21 @@ from headrace.console.jobs import Job, OnProgress
 from headrace.console.status import Answer, Status, WarehouseState, status
 from headrace.console.warehouses import WarehouseDetail, detail
 from headrace.errors import ConfigError, HeadraceError, NotFoundError, QueryError, WarehouseUnavailableError
+from headrace.reports.answers import (
+    FieldsShown,
+    FunnelAnswer,
+    FunnelOrder,
+    HoldoutAnswer,
+    HoldoutOrder,
+    ReportAnswer,
+    ReportSql,
+)
 from headrace.warehouses.base import QueryResult
 
 if TYPE_CHECKING:
+    from headrace.app.reporting import OpenWarehouse, Reporting
     from headrace.log.base import LogReader
+    from headrace.reports.request import ReportRequest
     from headrace.warehouses.base import Warehouse, WarehouseKind
     from headrace.workspace.records import Source
     from headrace.workspace.workspace import Workspace
@@ -54,6 +65,49 @@ def arrow(config: Config, sql: str, *, warehouse: str | None = None) -> Any:
         return _table(_ask(config, "POST", "/api/query/arrow", body))
     with Opened(config) as folder_, folder_.warehouse(warehouse) as (_, opened):
         return opened.arrow(sql, max_rows=rows, timeout_seconds=config.warehouse.query_timeout_seconds)
+
+
+def report(config: Config, request: ReportRequest) -> ReportAnswer:
+    """Raises ConfigError, QueryError and, as the others do, what keeps the worker or the folder from being asked."""
+    with suppress(_StoppedError):
+        return msgspec.json.decode(_ask(config, "POST", "/api/reports", _body(request)), type=ReportAnswer)
+    with Opened(config) as folder_:
+        return folder_.reporting().report(request)
+
+
+def report_sql(config: Config, request: ReportRequest) -> str:
+    """The SELECT that `report` would ask."""
+    with suppress(_StoppedError):
+        return msgspec.json.decode(_ask(config, "POST", "/api/reports/sql", _body(request)), type=ReportSql).sql
+    with Opened(config) as folder_:
+        return folder_.reporting().sql(request).sql
+
+
+def report_fields(config: Config) -> FieldsShown:
+    with suppress(_StoppedError):
+        return msgspec.json.decode(_ask(config, "GET", "/api/reports/fields", None), type=FieldsShown)
+    with Opened(config) as folder_:
+        return folder_.reporting().fields()
+
+
+def funnel(config: Config, order: FunnelOrder) -> FunnelAnswer:
+    """Raises as `report`."""
+    with suppress(_StoppedError):
+        return msgspec.json.decode(_ask(config, "POST", "/api/reports/funnel", _body(order)), type=FunnelAnswer)
+    with Opened(config) as folder_:
+        return folder_.reporting().funnel(order)
+
+
+def holdout(config: Config, order: HoldoutOrder) -> HoldoutAnswer:
+    """Raises as `report`."""
+    with suppress(_StoppedError):
+        return msgspec.json.decode(_ask(config, "POST", "/api/reports/holdout", _body(order)), type=HoldoutAnswer)
+    with Opened(config) as folder_:
+        return folder_.reporting().holdout(order)
+
+
+def _body(request: Any) -> Any:
+    return msgspec.to_builtins(request)
 
 
 def status_of(config: Config, hours: float = 0.0) -> Status:
@@ -175,6 +229,19 @@ class Opened:
             yield kind, opened
         finally:
             opened.close()
+
+    def reporting(self) -> Reporting:
+        from headrace.app.reporting import Reporting  # noqa: PLC0415 - as above
+
+        return Reporting(self.workspace, self.sources, self._asked, self._config.warehouse)
+
+    @contextmanager
+    def _asked(self, slug: str | None) -> Iterator[OpenWarehouse]:
+        from headrace.app.reporting import OpenWarehouse  # noqa: PLC0415 - as above
+
+        with self.warehouse(slug) as (_, opened):
+            record = self.workspace.chosen_warehouse(slug)
+            yield OpenWarehouse(record.slug, record.kind, opened)
 
     def status(self, hours: float = 0.0) -> Status:
         """A warehouse that cannot be asked says why."""

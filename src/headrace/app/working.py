@@ -24,6 +24,7 @@ from headrace.app.delivery_accounts import DeliveryAccounts
 from headrace.app.destination_states import destination_states
 from headrace.app.loading import Loading
 from headrace.app.replay_orders import ReplayOrders
+from headrace.app.reporting import OpenWarehouse, Reporting
 from headrace.app.tracing import Tracer
 from headrace.app.warehouses import Warehouses
 from headrace.config import Config
@@ -71,6 +72,7 @@ class Worker:
         self._tracer = Tracer(config, self._workspace, self.accounts, self.archive.readers, self.status, self._ask)
         self.jobs = Jobs()
         self.email = EmailModelSettings(self._workspace, self._ask)
+        self.reports = Reporting(self._workspace, lambda: self.sources().values(), self._asked, config.warehouse)
         figures = WorkerFigures(config, self._workspace, lambda hours: self.status(hours, KNOWN_SECONDS), self._hourly)
         self.alerting = Alerting(config, self._workspace, figures)
         self._ending = threading.Lock()
@@ -123,6 +125,11 @@ class Worker:
     def query(self, sql: str, max_rows: int, timeout_seconds: float, slug: str | None) -> QueryResult:
         warehouse = self.warehouses.one(slug).opened()
         return warehouse.query(sql, max_rows=max_rows, timeout_seconds=timeout_seconds)
+
+    @contextmanager
+    def _asked(self, slug: str | None) -> Iterator[OpenWarehouse]:
+        loading = self.warehouses.one(slug)
+        yield OpenWarehouse(loading.slug, loading.configured.kind, loading.opened())
 
     def _ask(self, sql: str, slug: str | None) -> QueryResult:
         limits = self._config.warehouse

@@ -13,16 +13,16 @@ from litestar.params import Body, FromPath, QueryParameter
 
 from headrace import __version__
 from headrace.config import WarehouseConfig
-from headrace.console import deliveries, destinations, email_model
+from headrace.console import deliveries, destinations, email_model, reports
 from headrace.console.jobs import Job
 from headrace.console.metrics import CONTENT_TYPE, metrics
+from headrace.console.reports import ARROW_STREAM
 from headrace.console.status import Status
 from headrace.console.warehouses import WarehouseDetail
 from headrace.errors import ConfigError, HeadraceError, NotFoundError, RequestError, RetryableError
 from headrace.warehouses.base import QueryResult
 
 MOST_HOURS: Final = 24 * 400
-ARROW_STREAM: Final = "application/vnd.apache.arrow.stream"
 
 
 class Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,7 +48,7 @@ class Problem(msgspec.Struct, frozen=True):
     message: str
 
 
-class Working(destinations.Destinations, deliveries.Telling, email_model.Worker, Protocol):
+class Working(destinations.Destinations, deliveries.Telling, email_model.Worker, reports.Worker, Protocol):
     """What the worker answers. All may be called from any thread and raise HeadraceError."""
 
     def status(self, hours: float = 0.0) -> Status:
@@ -124,6 +124,7 @@ def api(worker: Working, limits: WarehouseConfig) -> Litestar:
             *destinations.routes(worker),
             *deliveries.routes(worker),
             *email_model.routes(worker),
+            *reports.routes(worker, _stream),
             _health(worker),
             _metrics(worker),
         ],

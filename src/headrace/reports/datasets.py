@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
+from headrace.reports.model.derived import CURVE_HOURS, EARLY_SECONDS, OF_MESSAGES
 from headrace.reports.model.settings import RULES
 from headrace.reports.place import Place
 
@@ -65,15 +66,23 @@ _DOMAINS: Final = Part("domains", _table("domains"), _fields("campaign_id", "dom
 _MESSAGES: Final = Part(
     "messages",
     _table("messages"),
-    _fields(*_MAIL, "domain", *_OF_MESSAGE, sent="t.sent_at"),
+    _fields(*_MAIL, *_OF_MESSAGE, domain="coalesce(t.domain, '')", sent="t.sent_at"),
     "sent",
     "moment",
-    where="NOT t.is_test",
+    where="t.is_test IS NOT TRUE",
 )
 _SOLD: Final = Part(
     "attribution",
     _table("attribution"),
-    _fields(*_MAIL, "domain", "goal", "touch", sent="t.sent_at", happened="t.happened_at", **_OF_JOINED),
+    _fields(
+        *_MAIL,
+        "goal",
+        "touch",
+        domain="coalesce(t.domain, '')",
+        sent="t.sent_at",
+        happened="t.happened_at",
+        **_OF_JOINED,
+    ),
     "sent",
     "moment",
     joins=_JOINS,
@@ -83,35 +92,33 @@ _LINKS: Final = Part("links", _table("links"), _fields("campaign_id", "email_id"
 _LINK_URL: Final = "LEFT JOIN email.links AS l ON l.campaign_id = t.campaign_id AND l.email_id = t.email_id AND l.link = coalesce(t.link, '')"
 _LINK_EVENTS: Final = Part(
     "link_events",
-    _table("events"),
+    lambda _: f"email.events AS t {_MESSAGE}",
     _fields(
-        *_MAIL, domain="m.domain", **_OF_JOINED, sent="m.sent_at", link="coalesce(t.link, '')", link_url="l.link_url"
+        *_MAIL,
+        domain="coalesce(m.domain, '')",
+        **_OF_JOINED,
+        sent="m.sent_at",
+        link="coalesce(t.link, '')",
+        link_url="l.link_url",
     ),
     "sent",
     "moment",
-    where="t.kind = 'clicked' AND NOT t.is_test",
-    joins={**_JOINS, "domain": _MESSAGE, "sent": _MESSAGE, "link_url": _LINK_URL},
+    where="t.kind = 'clicked' AND m.is_test IS NOT TRUE",
+    joins={"link_url": _LINK_URL},
 )
 _CURVE: Final = Part(
     "engagement_curve", _table("engagement_curve"), _fields("campaign_id", hour_since_delivery="t.hour")
 )
-CURVE_HOURS: Final = 168
-CURVE_EARLY_SECONDS: Final = 300
 
 
 def _message_hours(place: Place) -> str:
     """First opens and clicks, a row each, with the hour since delivery."""
-    figures = {
-        "opens": "opened_at",
-        "human_opens": "human_opened_at",
-        "clicks": "clicked_at",
-        "human_clicks": "human_clicked_at",
-    }
     columns = ", ".join((*_MAIL, "domain", *_OF_MESSAGE, "sent_at"))
     selects = [
         f"SELECT {columns}, '{figure}' AS figure, {place.engine.seconds(moment, 'delivered_at')} AS late "  # noqa: S608 -- our own words
-        f"FROM email.messages WHERE NOT is_test AND delivered_at IS NOT NULL AND {moment} IS NOT NULL"
-        for figure, moment in figures.items()
+        f"FROM email.messages WHERE is_test IS NOT TRUE AND is_delivered AND {which}"
+        for figure in ("opens", "human_opens", "clicks", "human_clicks")
+        for which, moment in [OF_MESSAGES[figure]]
     ]
     return f"({' UNION ALL '.join(selects)}) AS t"
 
@@ -128,7 +135,7 @@ _HOURS: Final = Part(
     ),
     "sent",
     "moment",
-    where=f"t.late >= -{CURVE_EARLY_SECONDS} AND t.late < {CURVE_HOURS * 3600}",
+    where=f"t.late >= -{EARLY_SECONDS} AND t.late < {CURVE_HOURS * 3600}",
 )
 
 
@@ -148,7 +155,7 @@ _REASONS: Final = Part(
     _fields(*_MAIL, happened="t.happened_at", reason="r.reason", is_matched="t.is_matched"),
     "happened",
     "moment",
-    where="t.is_machine AND NOT t.is_test",
+    where="t.is_machine AND t.is_test IS NOT TRUE",
     more="r.reason",
 )
 

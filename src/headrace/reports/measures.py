@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
+from headrace.reports.model.derived import OF_MESSAGES
 from headrace.reports.model.schema import TABLES
 
 Unit = Literal["count", "share", "money", "seconds", "number", "level"]
@@ -56,9 +57,9 @@ def _rollups(name: str, tables: Sequence[str] = ROLLUPS) -> dict[str, Aggregate]
     return {table: Aggregate("sum", name) for table in tables if name in TABLES[table].columns}
 
 
-def _messages(name: str, title: str, sentence: str, flag: str, **others: Aggregate) -> Measure:
-    """A count of messages of which the flag holds."""
-    read = {"messages": Aggregate("count", when=flag)}
+def _messages(name: str, title: str, sentence: str, **others: Aggregate) -> Measure:
+    """A count of messages, of those that the model itself counts so."""
+    read = {"messages": Aggregate("count", when=OF_MESSAGES[name][0])}
     return Measure(name, title, sentence, "count", aggregates={**read, **_rollups(name), **others})
 
 
@@ -112,27 +113,23 @@ _ALL: Final[Sequence[Measure]] = (
         "sent",
         "Sent",
         "Messages delivered or bounced; sent, processed or dropped ones too where the platform says so.",
-        "is_sent",
     ),
     _messages(
         "delivered",
         "Delivered",
         "Messages delivered and not bounced later, or bounced yet opened or clicked afterwards.",
-        "is_delivered",
     ),
-    _messages("opens", "Opens", "Messages with an open, by a person or a machine.", "is_opened", **_both("opens")),
+    _messages("opens", "Opens", "Messages with an open, by a person or a machine.", **_both("opens")),
     _messages(
         "human_opens",
         "Human opens",
         "Messages that a person opened, or clicked without an open.",
-        "is_human_opened",
         **_both("human_opens"),
     ),
     _messages(
         "clicks",
         "Clicks",
         "Messages with a click, by a person or a machine. Of links: messages in which it was clicked.",
-        "is_clicked",
         **_both("clicks"),
         **_of_links("clicks", messages=True),
     ),
@@ -140,13 +137,16 @@ _ALL: Final[Sequence[Measure]] = (
         "human_clicks",
         "Human clicks",
         "Messages with a click that no rule takes for a machine's.",
-        "is_human_clicked",
         **_both("human_clicks"),
-        **_of_links("human_clicks", "NOT is_machine", messages=True),
+        **_of_links("human_clicks", "is_machine IS NOT TRUE", messages=True),
     ),
-    _messages("bounces", "Bounces", "Messages that bounced, also those delivered in the end.", "is_bounced"),
-    _messages("hard_bounces", "Hard bounces", "Messages with a hard bounce.", "bounce_type = 'hard'"),
-    _messages("soft_bounces", "Soft bounces", "Messages with a soft bounce and no hard one.", "bounce_type = 'soft'"),
+    _messages("bounces", "Bounces", "Messages that bounced, also those delivered in the end."),
+    _messages("hard_bounces", "Hard bounces", "Messages with a hard bounce."),
+    _messages(
+        "soft_bounces",
+        "Soft bounces",
+        "Messages with a soft bounce and no hard one.",
+    ),
     Measure(
         "unknown_bounces",
         "Other bounces",
@@ -155,8 +155,8 @@ _ALL: Final[Sequence[Measure]] = (
         plus=("bounces",),
         minus=("hard_bounces", "soft_bounces"),
     ),
-    _messages("unsubscribes", "Unsubscribes", "Messages whose recipient unsubscribed by them.", "is_unsubscribed"),
-    _messages("spam", "Spam", "Messages marked as spam.", "is_complained"),
+    _messages("unsubscribes", "Unsubscribes", "Messages whose recipient unsubscribed by them."),
+    _messages("spam", "Spam", "Messages marked as spam."),
     Measure(
         "orders",
         "Orders",
@@ -275,7 +275,7 @@ _ALL: Final[Sequence[Measure]] = (
         "Human click events",
         "Clicks by a person, repeated ones too.",
         "human_click_events",
-        **_of_links("human_click_events", "NOT is_machine"),
+        **_of_links("human_click_events", "is_machine IS NOT TRUE"),
     ),
     Measure(
         "clicked_links",
@@ -321,8 +321,8 @@ _ALL: Final[Sequence[Measure]] = (
         "Recipients for whom no user id is known.",
         "count",
         aggregates={
-            "messages": Aggregate("distinct", "person_key", "is_sent AND NOT is_matched"),
-            "recipients": Aggregate("count", when="NOT is_matched"),
+            "messages": Aggregate("distinct", "person_key", "is_sent AND is_matched IS NOT TRUE"),
+            "recipients": Aggregate("count", when="is_matched IS NOT TRUE"),
         },
     ),
     _rate(
