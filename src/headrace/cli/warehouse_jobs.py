@@ -35,7 +35,7 @@ def backfill(
 ) -> None:
     """Load what was collected before and is not there, for example after a wider selection. What is there already stays once."""
     chosen = options.settings(data, config)
-    _run(chosen, slug, "backfill", {"source": source, "schema": schema}, as_json=as_json)
+    run(chosen, slug, "backfill", {"source": source, "schema": schema}, as_json=as_json)
 
 
 def retype(
@@ -55,7 +55,7 @@ def retype(
         raise typer.BadParameter(f"{plain(wanted[:40])!r} is no type; take {', '.join(types)}", param_hint="TYPE")
     schema, table, name = _parts(column, "SCHEMA.TABLE.COLUMN", 3)
     arguments = {"schema": schema, "table": table, "column": name, "type": wanted}
-    _run(options.settings(data, config), warehouse, "retype", arguments, as_json=as_json)
+    run(options.settings(data, config), warehouse, "retype", arguments, as_json=as_json)
 
 
 def rebuild(
@@ -69,7 +69,7 @@ def rebuild(
     """Make tables anew from what was collected, beside the present ones, then put them in their place. Rows of which the log has nothing any more are kept."""
     schema, table = _parts(tables, "SCHEMA or SCHEMA.TABLE", 2) if "." in tables else (tables, None)
     arguments = {"schema": schema, "table": table}
-    _run(options.settings(data, config), warehouse, "rebuild", arguments, as_json=as_json)
+    run(options.settings(data, config), warehouse, "rebuild", arguments, as_json=as_json)
 
 
 def snapshot(
@@ -85,7 +85,7 @@ def snapshot(
 ) -> None:
     """Write a copy of an embedded warehouse of this moment, for programs that read it while the server goes on loading."""
     arguments = {"to": str(to.absolute()) if to else None}
-    _run(options.settings(data, config), warehouse, "snapshot", arguments, as_json=as_json)
+    run(options.settings(data, config), warehouse, "snapshot", arguments, as_json=as_json)
 
 
 def export(
@@ -101,7 +101,7 @@ def export(
 ) -> None:
     """Write tables as Parquet files."""
     arguments = {"to": str(to.absolute()), "tables": list(tables or [])}
-    _run(options.settings(data, config), warehouse, "export", arguments, as_json=as_json)
+    run(options.settings(data, config), warehouse, "export", arguments, as_json=as_json)
 
 
 def _parts(name: str, form: str, count: int) -> list[str]:
@@ -111,7 +111,8 @@ def _parts(name: str, form: str, count: int) -> list[str]:
     return parts
 
 
-def _run(chosen: Config, slug: str | None, job: str, arguments: dict[str, Any], *, as_json: bool) -> None:
+def run(chosen: Config, slug: str | None, job: str, arguments: dict[str, Any], *, as_json: bool) -> None:
+    """Order the job, show how far it is, and what it tells at its end."""
     from headrace.app import reach  # noqa: PLC0415 - --help needs none of it
 
     with options.workspace(chosen) as workspace:

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Protocol, get_args
 
 import msgspec
 from litestar import get, post, put
 from litestar.params import Body
 
-from headrace.errors import ConfigError, QueryError
-from headrace.reports.conditions import Condition, Operator
-from headrace.reports.model.checking import check, converted
+from headrace.reports.conditions import Operator
+from headrace.reports.model.checking import converted
 from headrace.reports.model.differences import PARTS, Part, differences, made_anew
 from headrace.reports.model.kept import keep, kept
-from headrace.reports.model.label_trial import LabelTrial, trial
-from headrace.reports.model.labels import CAMPAIGNS
+from headrace.reports.model.label_trial import Ask, LabelTrial, tried_labels
 from headrace.reports.model.rule_fields import DESCRIBED_FIELDS
-from headrace.reports.model.settings import RULES, LabelRule, ModelSettings, Rule
-from headrace.warehouses.base import QueryResult
+from headrace.reports.model.rules_shown import RuleShown, rules_shown
+from headrace.reports.model.settings import LabelRule, ModelSettings
 from headrace.workspace.workspace import Workspace
-
-Ask = Callable[[str, str | None], QueryResult]
-"""The rows of a SELECT of a warehouse (a slug, None for the one that is meant)."""
 
 
 class EmailSettings(msgspec.Struct, frozen=True):
@@ -47,15 +42,6 @@ class EmailSettingsChanged(msgspec.Struct, frozen=True):
     settings: ModelSettings
     differences: Sequence[str]
     made_anew: dict[Part, str]
-
-
-class RuleShown(msgspec.Struct, frozen=True):
-    name: str
-    sentence: str
-    kind: str
-    when: Sequence[Condition]
-    built_in: bool
-    on: bool
 
 
 class FieldShown(msgspec.Struct, frozen=True):
@@ -105,30 +91,6 @@ class EmailModelSettings:
         """Raises ConfigError."""
         rules = kept(self._workspace).settings.labels if order.labels is None else order.labels
         return tried_labels(rules, self._ask, order.warehouse)
-
-
-def rules_shown(settings: ModelSettings) -> list[RuleShown]:
-    """Built-in ones first."""
-    active = {rule.name for rule in settings.active_rules()}
-
-    def shown(rules: Iterable[Rule], *, built_in: bool) -> list[RuleShown]:
-        return [
-            RuleShown(rule.name, rule.sentence, rule.kind, rule.when, built_in, rule.name in active) for rule in rules
-        ]
-
-    return shown(RULES, built_in=True) + shown(settings.rules, built_in=False)
-
-
-def tried_labels(rules: Sequence[LabelRule], ask: Ask, warehouse: str | None) -> LabelTrial:
-    """On the campaigns that the model of a warehouse knows. Raises ConfigError."""
-    check(ModelSettings(labels=rules), ())
-    try:
-        found = ask(CAMPAIGNS, warehouse)
-    except QueryError as error:
-        raise ConfigError(
-            f"email labels: the campaigns cannot be read ({error}); the warehouse knows them once e-mail events were loaded"
-        ) from None
-    return trial(rules, [(str(id_), name) for id_, name in found.rows], is_complete=not found.truncated)
 
 
 class Worker(Protocol):

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from headrace.reports.model.labels import Labelling, first_of_each_set
-from headrace.reports.model.settings import LabelRule
+from headrace.errors import ConfigError, QueryError
+from headrace.reports.model.checking import check
+from headrace.reports.model.labels import CAMPAIGNS, Labelling, first_of_each_set
+from headrace.reports.model.settings import LabelRule, ModelSettings
+from headrace.warehouses.base import QueryResult
+
+Ask = Callable[[str, str | None], QueryResult]
+"""The rows of a SELECT of a warehouse (a slug, None for the one that is meant)."""
 
 
 class Labelled(msgspec.Struct, frozen=True):
@@ -56,3 +62,15 @@ def trial(
         {set_: [one.campaign_id for one in labelled if set_ not in one.labels] for set_ in sets},
         is_complete,
     )
+
+
+def tried_labels(rules: Sequence[LabelRule], ask: Ask, warehouse: str | None) -> LabelTrial:
+    """On the campaigns that the model of a warehouse knows. Raises ConfigError."""
+    check(ModelSettings(labels=rules), ())
+    try:
+        found = ask(CAMPAIGNS, warehouse)
+    except QueryError as error:
+        raise ConfigError(
+            f"email labels: the campaigns cannot be read ({error}); the warehouse knows them once e-mail events were loaded"
+        ) from None
+    return trial(rules, [(str(id_), name) for id_, name in found.rows], is_complete=not found.truncated)

@@ -71,6 +71,12 @@ def _table(name: str, entry: Mapping[str, Any], defaults: Mapping[str, Any]) -> 
 def _value(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_value, value))}]"
-    if isinstance(value, str):  # TOML escapes as JSON does, and DEL too
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, str):
+        return "".join(c if c.isprintable() else _escape(c) for c in json.dumps(value, ensure_ascii=False))
     return {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
+
+
+def _escape(character: str) -> str:
+    """What cannot be seen, such as marks of another direction of writing."""
+    code = ord(character)
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
