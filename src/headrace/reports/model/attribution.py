@@ -36,13 +36,16 @@ _MOMENT: Final = (
 def apply(derivation: Derivation, engine: Engine, settings: ModelSettings) -> None:
     """Within an increment, after its messages. Leaves `old_attribution` and `new_attribution`, and what `conversions` leaves."""
     conversions.apply(derivation, engine)
+    if not settings.goals or not _any_row(derivation, "email.conversions", "old_conversions"):
+        derivation.run(nothing_rewritten(engine, "attribution"))
+        return
     derivation.run(_changes(engine))
-    if _count(derivation, "touched_persons") > 0:
+    if _any_row(derivation, "touched_persons"):
         derivation.run(engine.pick("reached_conversions", "conversions", "person_key", "touched_persons"))
     else:
         derivation.run(engine.temporary("reached_conversions", "SELECT * FROM new_conversions WHERE false"))
     derivation.run(_stale(engine, settings))
-    if not settings.goals or _count(derivation, "stale_conversions") == 0:
+    if not _any_row(derivation, "stale_conversions"):
         derivation.run(nothing_rewritten(engine, "attribution"))
         return
     derivation.run(_touches(engine, settings, _span(derivation)))
@@ -55,8 +58,9 @@ def apply(derivation: Derivation, engine: Engine, settings: ModelSettings) -> No
     )
 
 
-def _count(derivation: Derivation, table: str) -> int:
-    return int(derivation.fetch(f"SELECT count(*) AS n FROM {table}").column("n")[0].as_py())
+def _any_row(derivation: Derivation, *tables: str) -> bool:
+    found = " OR ".join(f"EXISTS (SELECT 1 FROM {table})" for table in tables)
+    return bool(derivation.fetch(f"SELECT {found} AS found").column("found")[0].as_py())
 
 
 def _changes(engine: Engine) -> list[str]:
@@ -87,7 +91,7 @@ def _changes(engine: Engine) -> list[str]:
 
 def _stale(engine: Engine, settings: ModelSettings) -> list[str]:
     """`stale_conversions`: keys of those whose attribution may differ now. `to_attribute`: their rows, as far as they are still there."""
-    longest = max((max(goal.click_days, goal.open_days) for goal in settings.goals), default=0.0)
+    longest = max(max(goal.click_days, goal.open_days) for goal in settings.goals)
     columns = ", ".join(TABLES["conversions"].columns)
     of_reached = f"SELECT {columns} FROM reached_conversions WHERE conversion_key"
     return [

@@ -64,25 +64,22 @@ _CONTROLS: Final = _Merge(
 def apply(derivation: Derivation, engine: Engine) -> None:
     """Merge `incoming_goals` into email.conversions and `incoming_controls` into email.controls, and give those of
     `changed_identities` their new person. Leaves `old_conversions`, `new_conversions`, `old_controls` and `new_controls`."""
-    derivation.run(
-        engine.temporary(
-            "former_persons",
-            f"SELECT DISTINCT {engine.key('before_key')} AS person_key FROM changed_identities WHERE before_key <> recipient_key",
-        )
-    )
-    has_moved = _count(derivation, "former_persons") > 0
+    moved = "before_key <> recipient_key"
+    counts = derivation.fetch(
+        "SELECT (SELECT count(*) FROM incoming_goals) AS conversions, (SELECT count(*) FROM incoming_controls) AS controls, "
+        f"(SELECT count(*) FROM changed_identities WHERE {moved}) AS moved"
+    ).to_pylist()[0]
+    if counts["moved"]:
+        former = f"SELECT DISTINCT {engine.key('before_key')} AS person_key FROM changed_identities WHERE {moved}"
+        derivation.run(engine.temporary("former_persons", former))
     for merge in (_of_conversions(engine), _CONTROLS):
-        if has_moved or _count(derivation, merge.incoming) > 0:
-            derivation.run(_merged(merge, engine))
+        if counts["moved"] or counts[merge.table]:
+            derivation.run(_merged(merge, engine, has_moved=counts["moved"] > 0))
         else:
             derivation.run(nothing_rewritten(engine, merge.table))
 
 
-def _count(derivation: Derivation, table: str) -> int:
-    return int(derivation.fetch(f"SELECT count(*) AS n FROM {table}").column("n")[0].as_py())
-
-
-def _merged(merge: _Merge, engine: Engine) -> list[str]:
+def _merged(merge: _Merge, engine: Engine, *, has_moved: bool) -> list[str]:
     table, key = merge.table, merge.key
     columns = [name for name in TABLES[table].columns if name not in _PERSON]
     told = ", ".join(columns)
@@ -95,9 +92,7 @@ def _merged(merge: _Merge, engine: Engine) -> list[str]:
     made = ", ".join(f"{persons.get(name, f'c.{name}')} AS {name}" for name in TABLES[table].columns)
     return [
         *engine.temporary(f"keyed_{table}", f"SELECT {keyed} FROM {merge.incoming} WHERE {merge.wanted}"),
-        *engine.pick(f"known_{table}", table, key, f"keyed_{table}"),
-        *engine.pick(f"of_former_{table}", table, "person_key", "former_persons"),
-        *engine.temporary(f"had_{table}", f"SELECT * FROM known_{table} UNION SELECT * FROM of_former_{table}"),
+        *_had(merge, engine, has_moved=has_moved),
         *engine.temporary(
             f"chosen_{table}", f"SELECT {told}, {engine.key('recipient')} AS alias_key FROM ({chosen}) AS c"
         ),
@@ -107,4 +102,16 @@ def _merged(merge: _Merge, engine: Engine) -> list[str]:
             f"SELECT {made} FROM chosen_{table} AS c LEFT JOIN identities_of_{table} AS i ON i.alias = c.recipient",
         ),
         *rewrite(engine, table, f"had_{table}", f"made_{table}"),
+    ]
+
+
+def _had(merge: _Merge, engine: Engine, *, has_moved: bool) -> list[str]:
+    """`had_TABLE`: the rows that may differ now."""
+    table, had = merge.table, f"had_{merge.table}"
+    if not has_moved:
+        return engine.pick(had, table, merge.key, f"keyed_{table}")
+    return [
+        *engine.pick(f"known_{table}", table, merge.key, f"keyed_{table}"),
+        *engine.pick(f"of_former_{table}", table, "person_key", "former_persons"),
+        *engine.temporary(had, f"SELECT * FROM known_{table} UNION SELECT * FROM of_former_{table}"),
     ]
