@@ -389,16 +389,16 @@ _ALL: Final[Sequence[Measure]] = (
     Measure(
         "flagged_opens",
         "Flagged opens",
-        "Opens (events) that the rule takes for a machine's.",
+        "Opens (events) that a rule takes for a machine's.",
         "count",
-        aggregates={"reasons": Aggregate("count", when="kind = 'opened'")},
+        aggregates={"reasons": Aggregate("distinct", "event_key", "kind = 'opened'")},
     ),
     Measure(
         "flagged_clicks",
         "Flagged clicks",
-        "Clicks (events) that the rule takes for a machine's.",
+        "Clicks (events) that a rule takes for a machine's.",
         "count",
-        aggregates={"reasons": Aggregate("count", when="kind = 'clicked'")},
+        aggregates={"reasons": Aggregate("distinct", "event_key", "kind = 'clicked'")},
     ),
     Measure(
         "flagged_messages",

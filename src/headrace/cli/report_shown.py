@@ -1,0 +1,264 @@
+"""A report for people: a table with readable figures, a chart, and what is counted."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo
+
+from headrace.cli import report_chart
+from headrace.cli.output import plain, print_json, print_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from headrace.reports.answers import ReportAnswer
+    from headrace.reports.planning import Column
+
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_UNLIMITED: Final = 100_000
+_LEVELS: Final = ("fine", "watch", "alarm")
+_LONGEST_TEXT: Final = 40
+_BRIEF: Final = (
+    "sent",
+    "delivered",
+    "human_open_rate",
+    "click_rate",
+    "orders",
+    "revenue",
+    "open_rate",
+    "unsubscribe_rate",
+    "spam_rate",
+    "bounce_rate",
+)
+"""What a narrow terminal shows first."""
+
+
+def print_rows_json(answer: ReportAnswer) -> None:
+    names = [column.name for column in answer.columns]
+    print_json([dict(zip(names, row, strict=True)) for row in answer.rows])
+
+
+def print_csv(answer: ReportAnswer) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow([column.name for column in answer.columns])
+    writer.writerows([_cell(value) for value in row] for row in answer.rows)
+
+
+def _cell(value: Any) -> Any:
+    """As `headrace query --csv` writes it: no spreadsheet runs a text."""
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(_FORMULA) else value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else value
+
+
+def print_report(answer: ReportAnswer, total: Sequence[Any] | None, drawn: str | None, *, is_line: bool) -> None:
+    """`total`: the measures over all. `drawn`: the measure of the chart, None for none."""
+    if not answer.rows:
+        print_line("No rows: nothing was counted in this period.")
+    else:
+        if drawn is not None and is_line:
+            _print_lines(answer, drawn)
+        _print_table(answer, total, None if is_line else drawn)
+    print_line()
+    for text in notes(answer):
+        print_line(plain(text))
+
+
+def notes(answer: ReportAnswer) -> list[str]:
+    """What is counted, over which period, and how far the model was."""
+    names = {column.name for column in answer.columns}
+    texts = [f"{answer.sentence} {_period(answer)}"]
+    if any("open" in name or "click" in name for name in names):
+        texts.append(
+            "Opens and clicks by machines are flagged, never deleted: human_ figures and click_rate leave them out."
+        )
+    if any(name.startswith(("orders", "revenue", "conversion")) for name in names):
+        followed = {"orders", "revenue", "conversion_rate", "revenue_per_recipient", "average_order_value"} & names
+        by = f", given by {answer.model} touch" if followed else ""
+        texts.append(f"Orders are those of the goal {answer.goal}{by}.")
+    texts.append("Test sends count nowhere." + f" {standing(answer.as_of, answer.loads_behind, answer.zone)}")
+    return texts
+
+
+def standing(as_of: datetime | None, loads_behind: int, zone: str) -> str:
+    if as_of is None:
+        return "The model is empty: it is being made, or no e-mail event was loaded; ask again in a moment."
+    text = f"The figures know what was loaded up to {moment(as_of, zone)}."
+    if loads_behind:
+        text += f" {loads_behind:,} {'load' if loads_behind == 1 else 'loads'} came later and will follow in a moment."
+    return text
+
+
+def _period(answer: ReportAnswer) -> str:
+    return period(answer.since, answer.until, answer.zone)
+
+
+def period(since: datetime | None, until: datetime | None, zone: str) -> str:
+    if since is None and until is None:
+        return f"All time; time zone {zone}."
+    parts = [f"from {moment(since, zone)}"] if since is not None else []
+    parts += [f"to before {moment(until, zone)}"] if until is not None else ["until now"]
+    text = " ".join(parts)
+    return f"{text[0].upper()}{text[1:]}, time zone {zone}."
+
+
+def moment(when: datetime, zone: str) -> str:
+    return when.astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d %H:%M")
+
+
+def shown(value: Any, column: Column, zone: str) -> str:
+    """A cell."""
+    if value is None:
+        return "-"
+    match column.unit or column.type:
+        case "count":
+            return f"{value:,}"
+        case "share":
+            return f"{100 * value:,.2f} %"
+        case "money":
+            return f"{float(value):,.2f}"
+        case "seconds":
+            return duration(float(value))
+        case "number":
+            return f"{value:,.2f}" if isinstance(value, float) else str(value)
+        case "level":
+            return _LEVELS[min(int(value), 2)]
+        case "time":
+            local = datetime.fromisoformat(value).astimezone(ZoneInfo(zone))
+            return local.strftime("%Y-%m-%d %H:%M %z")
+        case "truth":
+            return "yes" if value else "no"
+    return plain(value) or "(empty)"
+
+
+def duration(seconds: float) -> str:
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size or (unit == "min" and seconds >= size):
+            return f"{seconds / size:,.1f} {unit}"
+    return f"{seconds:,.0f} s"
+
+
+def _print_lines(answer: ReportAnswer, drawn: str) -> None:
+    """The measure over time, where the first column is a day or a number that counts up."""
+    place = [column.name for column in answer.columns].index(drawn)
+    column, blocks = answer.columns[place], report_chart.has_blocks()
+    firsts = [row[0] for row in answer.rows]
+    if len(set(firsts)) != len(firsts):
+        return
+    values = dict(zip(firsts, (row[place] for row in answer.rows), strict=True))
+    known = [value for value in values.values() if value is not None]
+    if answer.columns[0].type == "day":
+        series = report_chart.by_day(
+            {str(day): value for day, value in values.items() if day}, _step(answer.columns[0].name)
+        )
+    else:
+        series = list(values.values())
+    if known:
+        least, greatest = (shown(value, column, answer.zone) for value in (min(known), max(known)))
+        print_line(f"{drawn}  {report_chart.line(series, blocks=blocks)}  {least} to {greatest}\n")
+
+
+def _step(name: str) -> int:
+    return 7 if name.endswith("week") else 1
+
+
+def _print_table(answer: ReportAnswer, total: Sequence[Any] | None, drawn: str | None) -> None:
+    from rich.table import Table  # noqa: PLC0415 - 0.1 s that only tables need
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    console = _console()
+    cells = [
+        [shown(value, column, answer.zone) for value, column in zip(row, answer.columns, strict=True)]
+        for row in answer.rows
+    ]
+    dimensions = [column for column in answer.columns if column.kind == "dimension"]
+    if total is not None and dimensions:
+        measures = answer.columns[len(dimensions) :]
+        sums = [shown(value, column, answer.zone) for value, column in zip(total, measures, strict=True)]
+        cells.append(["all", *[""] * (len(dimensions) - 1), *sums])
+    bars = _bars(answer, drawn) if drawn is not None else None
+    places = _fitting(answer.columns, cells, console.width - (report_chart.BAR_WIDTH + 2 if bars else 0))
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for place in places:
+        column = answer.columns[place]
+        is_text = column.type in ("text", "day", "time", "truth")
+        table.add_column(
+            Text(_heading(column.name, [row[place] for row in cells])),
+            justify="left" if is_text else "right",
+            overflow="fold",
+            no_wrap=not is_text,
+            vertical="bottom",
+        )
+    if bars is not None:
+        table.add_column(Text(drawn or ""), no_wrap=True)
+    for number, row in enumerate(cells):
+        drawing = [] if bars is None else [Text(bars[number] if number < len(bars) else "")]
+        is_total = number == len(answer.rows)
+        table.add_row(*(Text(row[place]) for place in places), *drawing, style="bold" if is_total else None)
+    console.print(table)
+    left_out = [column.name for place, column in enumerate(answer.columns) if place not in places]
+    if left_out:
+        print_line(
+            f"\nToo wide for this terminal, left out: {', '.join(left_out)}. All of it: --json, --csv, or choose with --measures."
+        )
+
+
+def _bars(answer: ReportAnswer, drawn: str) -> list[str]:
+    place = [column.name for column in answer.columns].index(drawn)
+    values = [None if row[place] is None else float(row[place]) for row in answer.rows]
+    greatest = max([value for value in values if value is not None], default=0.0)
+    blocks = report_chart.has_blocks()
+    return [report_chart.bar(value, greatest, blocks=blocks) for value in values]
+
+
+def _heading(name: str, cells: Sequence[str]) -> str:
+    """The name in lines that are hardly wider than the column's cells, broken after _."""
+    words = [f"{word}_" for word in name.split("_")]
+    words[-1] = words[-1].removesuffix("_")
+    width = max([*(len(cell) for cell in cells), *(len(word) for word in words)])
+    lines = [""]
+    for word in words:
+        if lines[-1] and len(lines[-1]) + len(word) > width:
+            lines.append("")
+        lines[-1] += word
+    return "\n".join(lines)
+
+
+def _fitting(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int) -> list[int]:
+    """The places of the columns that fit beside each other; dimensions first, then what is read most."""
+    widths = [_width(column, [row[place] for row in cells]) for place, column in enumerate(columns)]
+    names = [column.name for column in columns]
+    told = {"campaign_id"} if "campaign_name" in names else set()
+
+    def rank(place: int) -> tuple[int, int]:
+        column = columns[place]
+        if column.kind == "dimension" and column.name not in told:
+            return 0, place
+        if column.name in _BRIEF:
+            return 1, _BRIEF.index(column.name)
+        return (3 if column.name in told else 2), place
+
+    taken, left = [], width
+    for place in sorted(range(len(columns)), key=rank):
+        if rank(place)[0] == 0 or widths[place] <= left:
+            taken.append(place)
+            left -= widths[place]
+    return sorted(taken)
+
+
+def _width(column: Column, cells: Sequence[str]) -> int:
+    """With the space behind it; long texts may be folded."""
+    heading = max(len(line) for line in _heading(column.name, cells).splitlines())
+    return max(heading, min(max(map(len, cells), default=0), _LONGEST_TEXT)) + 2
+
+
+def _console() -> Console:
+    from rich.console import Console  # noqa: PLC0415 - as above
+
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else _UNLIMITED, highlight=False)
