@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
@@ -35,37 +36,29 @@ CAMPAIGNS: Final = (
 
 _OWN_STATE: Final = f"role = '{ROLE}' AND schema_name = '' AND table_name = ''"
 _STAGED: Final = "labels_now"
-
-
-class _Matcher(NamedTuple):
-    """`literal` is a part of every text that fits: looking for it first spares most of the rest."""
-
-    rule: LabelRule
-    literal: str
-    fits: Callable[[str], bool]
+_FIELDS: Final = ("campaign_id", "campaign_name")
 
 
 class Labelling:
     """Label rules, ready to be used. Safe to use from several threads."""
 
     def __init__(self, rules: Sequence[LabelRule]) -> None:
-        self._matchers = [
-            _Matcher(rule, _literal(_folded(rule.pattern)), glob(_folded(rule.pattern))) for rule in rules
-        ]
+        self._rules = rules
+        self._fits = [glob(_folded(rule.pattern)) for rule in rules]
+        self._by_field = {
+            field: _Candidates({n: _folded(rule.pattern) for n, rule in enumerate(rules) if rule.field == field})
+            for field in _FIELDS
+        }
         self._labels_by_campaign: dict[tuple[str, str | None], Mapping[str, str]] = {}
 
     def fitting(self, campaign_id: str, campaign_name: str | None) -> list[LabelRule]:
         """All rules that fit, in their order. A campaign without a name is looked at by its id only."""
-        texts = {
-            "campaign_id": _folded(campaign_id[:LONGEST_NAME]),
-            "campaign_name": _folded(campaign_name[:LONGEST_NAME]) if campaign_name else None,
-        }
-        found = []
-        for rule, literal, fits in self._matchers:
-            text = texts[rule.field]
-            if text is not None and literal in text and fits(text):
-                found.append(rule)
-        return found
+        places: list[int] = []
+        for field, text in zip(_FIELDS, (campaign_id, campaign_name), strict=True):
+            if text or field == "campaign_id":
+                folded = _folded((text or "")[:LONGEST_NAME])
+                places += [place for place in self._by_field[field].of(folded) if self._fits[place](folded)]
+        return [self._rules[place] for place in sorted(places)]
 
     def labels(self, campaign_id: str, campaign_name: str | None) -> Mapping[str, str]:
         """The label by set."""
@@ -91,8 +84,31 @@ def _folded(text: str) -> str:
     return unicodedata.normalize("NFC", text).lower()
 
 
+class _Candidates:
+    """Which of thousands of patterns may fit a text at all: those of which three neighbouring letters are in it, and those without three."""
+
+    def __init__(self, pattern_by_place: Mapping[int, str]) -> None:
+        own = {place: _threes(_literal(pattern)) for place, pattern in pattern_by_place.items()}
+        counts = Counter(three for threes in own.values() for three in threes)
+        self._always = [place for place, threes in own.items() if not threes]
+        self._by_three: dict[str, list[int]] = {}
+        for place, threes in own.items():
+            if threes:
+                rarest = min(threes, key=lambda three: (counts[three], three))
+                self._by_three.setdefault(rarest, []).append(place)
+
+    def of(self, text: str) -> Iterator[int]:
+        yield from self._always
+        for three in _threes(text):
+            yield from self._by_three.get(three, ())
+
+
+def _threes(text: str) -> set[str]:
+    return {text[place : place + 3] for place in range(len(text) - 2)}
+
+
 def _literal(pattern: str) -> str:
-    """The longest text without a wildcard; what a backslash makes plain is left out."""
+    """The longest part that every text has which fits; what a backslash makes plain is left out."""
     parts = pattern.replace("\\*", "**").replace("\\?", "**").replace("\\", "*").replace("?", "*").split("*")
     return max(parts, key=len)
 
