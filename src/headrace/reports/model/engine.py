@@ -53,10 +53,10 @@ class Engine:
         return self.cast("NULL", type_)
 
     def key(self, *parts: str) -> str:
-        """A number from 0 to 2^62 - 1 out of texts that are not null. Another engine makes another one of them, so that no order
-        may depend on it."""
+        """A number from 0 to 2^62 - 1 out of texts that are not null, by the engine's own hash. Another engine, or another version,
+        makes another one, so that no order may depend on it, and `model` makes everything anew when it changes."""
         joined = f" || {SEPARATOR} || ".join(parts)
-        return f"((('x' || substr(md5({joined}), 1, 16))::bit(64)::bigint >> 2) & 4611686018427387903)"
+        return f"((hashtextextended({joined}, 0) >> 2) & 4611686018427387903)"
 
     def sha256(self, expression: str) -> str:
         """Of the text's UTF-8 bytes, in small hexadecimal letters."""
@@ -79,8 +79,8 @@ class Engine:
         return f"INTERVAL '{seconds:.6f} seconds'"
 
     def stored_text(self, column: str, type_: ColumnType) -> str:  # noqa: ARG002 - others need the type
-        """A column of an event table as a text; blank ones become null."""
-        return f"nullif(trim(CAST({self.quoted(column)} AS text)), '')"
+        """A column of an event table as a text; empty ones become null."""
+        return f"nullif(CAST({self.quoted(column)} AS text), '')"
 
     def stored_truth(self, column: str, type_: ColumnType) -> str:
         """A column of an event table as a boolean; null for what is neither."""
@@ -136,6 +136,10 @@ class Engine:
         """Statements that delete the rows of a table of the model that stand at the `place`s of a temporary table from `pick`."""
         return [f"DELETE FROM {SCHEMA}.{table} WHERE ctid = ANY(ARRAY(SELECT place FROM {rows}))"]
 
+    def any(self, column: str) -> str:
+        """An aggregate: the value of a column that is the same in all rows."""
+        return f"min({column})"
+
     def first(self, value: str, order: Sequence[str], where: str) -> str:
         """An aggregate: the value of the first row, by what is ordered, for which the condition holds; null without one."""
         return f"(array_agg({value} ORDER BY {', '.join(order)}) FILTER (WHERE {where}))[1]"
@@ -189,8 +193,7 @@ class DuckDBEngine(Engine):
     needs_indexes = False
 
     def key(self, *parts: str) -> str:
-        joined = f" || {SEPARATOR} || ".join(parts)
-        return f"CAST(md5_number_upper({joined}) >> 2 AS BIGINT)"
+        return f"CAST(hash({', '.join(parts)}) >> 2 AS BIGINT)"
 
     def sha256(self, expression: str) -> str:
         return f"sha256({expression})"
@@ -232,6 +235,9 @@ class DuckDBEngine(Engine):
 
     def micros(self, time: str) -> str:
         return f"CAST(epoch_us({time}) AS VARCHAR)"
+
+    def any(self, column: str) -> str:
+        return f"any_value({column})"
 
     def find_new_rows(self, schema: str, table: str, column: str) -> list[str]:  # noqa: ARG002 -- it knows the bounds of each row group
         return []

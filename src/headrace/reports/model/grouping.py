@@ -1,6 +1,7 @@
 """E-mail events: told apart, put into groups and sends, and flagged where a machine acted.
 
-A group is one campaign's e-mail to one person. An increment takes the groups that new events touch, whole, and works them out anew.
+A group is one campaign's e-mail to one person. An increment takes the groups that new events touch, whole, and works them out anew: on
+tables of few columns, since copying texts costs more than all else; they are fetched at the end, by the event's key.
 """
 # ruff: noqa: S608 -- all names are of the model; values go through `text`
 
@@ -19,51 +20,69 @@ from headrace.warehouses.base import Derivation
 EARLY_SECONDS: Final = 300
 """Scanners act before a delivery is stamped; and a delivery again within this time is the platform's repeat, not another send."""
 
-# What an event keeps of what was read; the rest is worked out.
-_READ: Final = [
-    "id", "source", "campaign_id", "email_id", "journey_id", "kind", "happened_at", "received_at", "email", "platform_message_id",
-    "email_subject", "list_id", "link", "link_url", "bounce_type", "bounce_code", "bounce_reason", "machine_open", "user_agent", "ip",
-    "is_test",
-]  # fmt: skip
-_KNOWN: Final = ["event_key", "recipient", "has_user_id", *_READ]
 _COLUMNS: Final = list(TABLES["events"].columns)
 _LINK: Final = "coalesce(link, '')"
+_WORKED_OUT: Final = (
+    "recipient_key",
+    "person_key",
+    "is_matched",
+    "group_key",
+    "send_number",
+    "message_id",
+    "is_machine",
+    "machine_reasons",
+)
+_KEPT: Final = [column for column in _COLUMNS if column not in _WORKED_OUT]
+_NARROW: Final = "event_key, kind, happened_at, recipient_key, is_matched, person_key, group_key"
+_ACTS: Final = ("source", "campaign_id", "email_id", "email", "link", "machine_open", "user_agent", "ip")
 
 
 def apply(derivation: Derivation, engine: Engine, settings: ModelSettings) -> None:
-    """From `raw_mail` and `changed_identities` to email.events, `old_events` and `new_events`."""
-    derivation.run(_incoming(engine))
+    """From `raw_mail` and `changed_identities` to email.events, `old_events`, `new_events` and `touched`."""
+    _name(derivation, engine)
     _touch(derivation, engine)
-    derivation.run(_current(engine))
+    _take(derivation, engine)
     derivation.run(_numbered(engine))
+    derivation.run(_acts(engine))
     derivation.run(_clicks(engine))
     derivation.run(_flagged(engine, settings))
     derivation.run(_written(engine))
 
 
-def _incoming(engine: Engine) -> list[str]:
-    kept = ", ".join(f"r.{column}" for column in _READ)
+def named(engine: Engine, select: str) -> str:
+    """The rows of `raw_mail`: what was read, with its number `n`, its recipient and its keys."""
     recipient = "coalesce(user_id, email, anonymous_id)"
     parts = (
         "source", "kind", recipient, "campaign_id", "email_id", "coalesce(platform_message_id, '')", _LINK,
         engine.micros("happened_at"), "coalesce(bounce_type, '')",
     )  # fmt: skip
+    return (
+        f"SELECT row_number() OVER () AS n, r.*, {recipient} AS recipient, user_id IS NOT NULL AS has_user_id, "
+        f"{engine.key(recipient)} AS alias_key, {engine.key(*parts)} AS event_key FROM ({select}) AS r WHERE {recipient} IS NOT NULL"
+    )
+
+
+def _name(derivation: Derivation, engine: Engine) -> None:
+    """`incoming_mail`: the new events, each once, with their people and groups."""
+    counts = derivation.fetch("SELECT count(*) AS every, count(DISTINCT event_key) AS different FROM raw_mail")
+    once = ""
+    if counts.column("every")[0].as_py() != counts.column("different")[0].as_py():
+        ranked = 'SELECT n, row_number() OVER (PARTITION BY event_key ORDER BY received_at, id COLLATE "C") AS place FROM raw_mail'
+        once = f" JOIN (SELECT n FROM ({ranked}) AS ranked WHERE place = 1) AS o ON o.n = r.n"
     person = "coalesce(i.recipient_key, r.recipient)"
-    return [
-        *engine.temporary(
-            "named_mail",
-            f"SELECT *, {recipient} AS recipient, {engine.key(recipient)} AS alias_key, {engine.key(*parts)} AS event_key "
-            f"FROM raw_mail WHERE {recipient} IS NOT NULL",
-        ),
-        *engine.pick("aliases_of_mail", "identities", "alias_key", "named_mail"),
-        *engine.temporary(
-            "incoming_mail",
-            f"SELECT r.event_key, r.recipient, r.user_id IS NOT NULL AS has_user_id, {kept}, {person} AS recipient_key, "
-            f"r.user_id IS NOT NULL OR coalesce(i.is_matched, false) AS is_matched, {engine.key(person)} AS person_key, "
-            f"{_group_key(engine, person, 'r')} AS group_key, true AS is_new "
-            "FROM named_mail AS r LEFT JOIN aliases_of_mail AS i ON i.alias = r.recipient",
-        ),
-    ]
+    derivation.run(
+        [
+            *engine.pick("aliases_of_mail", "identities", "alias_key", "raw_mail"),
+            *engine.temporary(
+                "incoming_mail",
+                f"SELECT r.n, r.event_key, r.kind, r.happened_at, {person} AS recipient_key, "
+                "r.has_user_id OR coalesce(i.is_matched, false) AS is_matched, "
+                f"CASE WHEN i.alias IS NULL THEN r.alias_key ELSE {engine.key(person)} END AS person_key, "
+                f"{_group_key(engine, person, 'r')} AS group_key "
+                f"FROM raw_mail AS r{once} LEFT JOIN aliases_of_mail AS i ON i.alias = r.recipient",
+            ),
+        ]
+    )
 
 
 def _group_key(engine: Engine, person: str, prefix: str) -> str:
@@ -86,13 +105,12 @@ def _touch(derivation: Derivation, engine: Engine) -> None:
     )
     selects = ["SELECT group_key FROM incoming_mail"]
     if _count(derivation, "touching"):
-        person = "c.recipient_key"
         derivation.run(
             [
                 *engine.pick("of_changed", "events", "person_key", "touching"),
                 *engine.temporary(
                     "rekeyed",
-                    f"SELECT e.group_key AS left_key, {_group_key(engine, person, 'e')} AS joined_key "
+                    f"SELECT e.group_key AS left_key, {_group_key(engine, 'c.recipient_key', 'e')} AS joined_key "
                     "FROM of_changed AS e JOIN changed_identities AS c ON c.alias = e.recipient",
                 ),
             ]
@@ -117,46 +135,72 @@ def _touch(derivation: Derivation, engine: Engine) -> None:
 def _new_links(engine: Engine) -> list[str]:
     return engine.temporary(
         "new_links",
-        f"SELECT DISTINCT source, campaign_id, email_id, {_LINK} AS link FROM incoming_mail AS i WHERE kind = 'clicked' "
-        "AND NOT EXISTS (SELECT 1 FROM email.mail_links AS l WHERE l.source = i.source AND l.campaign_id = i.campaign_id "
-        "AND l.email_id = i.email_id AND l.link = coalesce(i.link, ''))",
+        f"SELECT source, campaign_id, email_id, link FROM (SELECT DISTINCT source, campaign_id, email_id, {_LINK} AS link "
+        "FROM raw_mail WHERE kind = 'clicked') AS i "
+        "WHERE NOT EXISTS (SELECT 1 FROM email.mail_links AS l WHERE l.source = i.source AND l.campaign_id = i.campaign_id "
+        "AND l.email_id = i.email_id AND l.link = i.link)",
     )
 
 
-def _current(engine: Engine) -> list[str]:
-    """`current_mail`: the events of the touched groups as they are now known, each once."""
-    known = ", ".join(f"e.{column}" for column in _KNOWN)
+def _take(derivation: Derivation, engine: Engine) -> None:
+    """`current_mail`: the events of the touched groups as they are now known, each once; `n` tells those that are new."""
     person = "coalesce(c.recipient_key, e.recipient_key)"
-    columns = f"{', '.join(_KNOWN)}, recipient_key, is_matched, person_key, group_key, is_new"
-    return engine.temporary(
-        "current_mail",
-        f"WITH every AS (SELECT {known}, {person} AS recipient_key, e.has_user_id OR coalesce(c.is_matched, e.is_matched) AS is_matched, "
+    known = (
+        f"SELECT e.event_key, e.kind, e.happened_at, {person} AS recipient_key, "
+        "e.has_user_id OR coalesce(c.is_matched, e.is_matched) AS is_matched, "
         f"CASE WHEN c.alias IS NULL THEN e.person_key ELSE {engine.key(person)} END AS person_key, "
-        f"CASE WHEN c.alias IS NULL THEN e.group_key ELSE {_group_key(engine, person, 'e')} END AS group_key, false AS is_new "
-        "FROM picked_events AS e LEFT JOIN changed_identities AS c ON c.alias = e.recipient "
-        f"UNION ALL SELECT {columns} FROM incoming_mail), "
-        # What was read again has the same id and takes the place of what was known.
-        'ranked AS (SELECT *, row_number() OVER (PARTITION BY event_key ORDER BY received_at, id COLLATE "C", '
-        "CASE WHEN is_new THEN 0 ELSE 1 END) AS repetition FROM every) "
-        f"SELECT {columns} FROM ranked WHERE repetition = 1",
+        f"CASE WHEN c.alias IS NULL THEN e.group_key ELSE {_group_key(engine, person, 'e')} END AS group_key, "
+        "CAST(NULL AS bigint) AS n FROM picked_events AS e LEFT JOIN changed_identities AS c ON c.alias = e.recipient "
+        "WHERE e.event_key NOT IN (SELECT event_key FROM repeats WHERE is_replaced)"
+    )
+    came = f"SELECT {_NARROW}, n FROM incoming_mail WHERE event_key NOT IN (SELECT event_key FROM repeats WHERE NOT is_replaced)"
+    # What was read again has the same id and takes the place of what was known.
+    replaced = 'r.id = o.id OR r.received_at < o.received_at OR (r.received_at = o.received_at AND r.id COLLATE "C" < o.id COLLATE "C")'
+    derivation.run(
+        [
+            *engine.temporary(
+                "repeats",
+                f"SELECT i.event_key, {replaced} AS is_replaced FROM incoming_mail AS i "
+                "JOIN picked_events AS o ON o.event_key = i.event_key JOIN raw_mail AS r ON r.n = i.n",
+            ),
+            *engine.temporary("current_mail", f"{known} UNION ALL {came}"),
+        ]
     )
 
 
 def _numbered(engine: Engine) -> list[str]:
-    """`numbered_mail`: with the number of the send, and the last delivery before it."""
+    """`numbered_mail`: of groups with more than one event, the number of the send and the last delivery before each."""
     early = engine.interval(EARLY_SECONDS)
-    begins = "kind = 'delivered' AND (delivered_before IS NULL OR happened_at - delivered_before >= " + early + ")"
-    order = (
-        'PARTITION BY group_key ORDER BY order_at, CASE WHEN kind = \'delivered\' THEN 0 ELSE 1 END, kind COLLATE "C", id COLLATE "C" '
-        "ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW"
-    )
+    order = "PARTITION BY group_key ORDER BY order_at, turn ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW"
+    return [
+        *engine.temporary(
+            "ordered_mail",
+            "SELECT event_key, c.group_key, kind = 'delivered' AS is_delivered, happened_at, "
+            f"CASE WHEN kind = 'delivered' THEN happened_at - {early} ELSE happened_at END AS order_at, "
+            "CASE WHEN kind = 'delivered' THEN 0 ELSE 1 END AS turn FROM current_mail AS c "
+            "JOIN (SELECT group_key FROM current_mail GROUP BY group_key HAVING count(*) > 1) AS g ON g.group_key = c.group_key",
+        ),
+        *engine.temporary(
+            "numbered_mail",
+            "WITH begun AS (SELECT event_key, lag(happened_at) OVER (PARTITION BY group_key ORDER BY happened_at) AS before "
+            "FROM ordered_mail WHERE is_delivered) "
+            "SELECT o.event_key, greatest(1, sum(CASE WHEN o.is_delivered AND (b.before IS NULL OR o.happened_at - b.before >= "
+            f"{early}) THEN 1 ELSE 0 END) OVER ({order})) AS send_number, "
+            f"max(CASE WHEN o.is_delivered THEN o.happened_at END) OVER ({order}) AS last_delivered_at "
+            "FROM ordered_mail AS o LEFT JOIN begun AS b ON b.event_key = o.event_key",
+        ),
+    ]
+
+
+def _acts(engine: Engine) -> list[str]:
+    """`mail_acts`: opens and clicks with what the rules ask of them."""
+    own = "c.event_key, c.group_key, c.kind, c.happened_at, coalesce(m.send_number, 1) AS send_number, m.last_delivered_at"
+    told = ", ".join(f"w.{column}" for column in _ACTS)
+    where = "LEFT JOIN numbered_mail AS m ON m.event_key = c.event_key WHERE c.kind IN ('opened', 'clicked')"
     return engine.temporary(
-        "numbered_mail",
-        f"WITH ordered AS (SELECT *, CASE WHEN kind = 'delivered' THEN happened_at - {early} ELSE happened_at END AS order_at, "
-        "CASE WHEN kind = 'delivered' THEN lag(happened_at) OVER (PARTITION BY group_key, kind ORDER BY happened_at, id COLLATE \"C\") "
-        "END AS delivered_before FROM current_mail) "
-        f"SELECT *, greatest(1, sum(CASE WHEN {begins} THEN 1 ELSE 0 END) OVER ({order})) AS send_number, "
-        f"max(CASE WHEN kind = 'delivered' THEN happened_at END) OVER ({order}) AS last_delivered_at FROM ordered",
+        "mail_acts",
+        f"SELECT {own}, {told} FROM current_mail AS c JOIN raw_mail AS w ON w.n = c.n {where} UNION ALL "
+        f"SELECT {own}, {told} FROM current_mail AS c JOIN picked_events AS w ON w.event_key = c.event_key {where} AND c.n IS NULL",
     )
 
 
@@ -171,7 +215,7 @@ def _clicks(engine: Engine) -> list[str]:
         *engine.temporary(
             "mail_clicks",
             f"SELECT event_key, group_key, send_number, source, campaign_id, email_id, happened_at, {_LINK} AS link "
-            "FROM numbered_mail WHERE kind = 'clicked'",
+            "FROM mail_acts WHERE kind = 'clicked'",
         ),
         *engine.temporary("links_within_2_seconds", at_end),
         *engine.temporary("links_within_a_minute", within_minute),
@@ -211,29 +255,16 @@ def _links_around(engine: Engine, *, before: int, after: int) -> str:
 
 
 def _flagged(engine: Engine, settings: ModelSettings) -> list[str]:
+    """`flagged_mail`: the opens and clicks that a rule takes for a machine's, and the names of the rules."""
     rules = settings.active_rules()
     reasons = ", ".join(f"CASE WHEN {_condition(engine, rule)} THEN {engine.text(rule.name)} END" for rule in rules)
-    told = (
-        f"CASE WHEN kind IN ('opened', 'clicked') THEN nullif(concat_ws(',', {reasons}), '') END" if rules else "NULL"
-    )
-    kept = ", ".join(
-        f"n.{column}" for column in (*_KNOWN, "recipient_key", "is_matched", "person_key", "group_key", "is_new")
-    )
-    worked_out = {
-        "send_number": engine.cast("send_number", Type.COUNT),
-        "message_id": "CASE WHEN kind <> 'subscribed' THEN group_key + "
-        + engine.cast("send_number", Type.KEY)
-        + " END",
-        "is_machine": f"({told}) IS NOT NULL",
-        "machine_reasons": engine.cast(told, Type.TEXT),
-    }
-    chosen = ", ".join(f"{worked_out.get(column, column)} AS {column}" for column in (*_COLUMNS, "is_new"))
+    told = f"nullif(concat_ws(',', {reasons}), '')" if rules else engine.null(Type.TEXT)
     return engine.temporary(
         "flagged_mail",
-        f"WITH featured AS (SELECT {kept}, n.send_number, split_part(coalesce(n.email, ''), '@', 2) AS domain, "
-        f"CASE WHEN n.kind IN ('opened', 'clicked') THEN {engine.seconds('n.happened_at', 'n.last_delivered_at')} END AS since_delivery, "
-        "f.links_at_once, f.links_near, f.links_of_email FROM numbered_mail AS n LEFT JOIN click_features AS f ON f.event_key = n.event_key) "
-        f"SELECT {chosen} FROM featured",
+        "SELECT * FROM (SELECT a.event_key, " + told + " AS machine_reasons FROM ("
+        "SELECT a.*, split_part(coalesce(a.email, ''), '@', 2) AS domain, "
+        f"{engine.seconds('a.happened_at', 'a.last_delivered_at')} AS since_delivery, f.links_at_once, f.links_near, f.links_of_email "
+        "FROM mail_acts AS a LEFT JOIN click_features AS f ON f.event_key = a.event_key) AS a) AS every WHERE machine_reasons IS NOT NULL",
     )
 
 
@@ -261,18 +292,36 @@ def _condition(engine: Engine, rule: Rule) -> str:
 
 
 def _written(engine: Engine) -> list[str]:
+    """`new_events`, all columns; what differs goes to email.events."""
     columns = ", ".join(_COLUMNS)
+    send_number = "coalesce(m.send_number, 1)"
+    worked_out = {
+        **{column: f"c.{column}" for column in ("recipient_key", "person_key", "is_matched", "group_key")},
+        "send_number": engine.cast(send_number, Type.COUNT),
+        "message_id": f"CASE WHEN c.kind <> 'subscribed' THEN c.group_key + {engine.cast(send_number, Type.KEY)} END",
+        "is_machine": "f.event_key IS NOT NULL",
+        "machine_reasons": "f.machine_reasons",
+    }
+    chosen = ", ".join(f"{worked_out.get(column, f'w.{column}')} AS {column}" for column in _COLUMNS)
+    joined = "LEFT JOIN numbered_mail AS m ON m.event_key = c.event_key LEFT JOIN flagged_mail AS f ON f.event_key = c.event_key"
     mutable = ("group_key", "send_number", "recipient_key", "is_matched", "machine_reasons")
-    differs = " OR ".join(("n.is_new", *(f"o.{column} IS DISTINCT FROM n.{column}" for column in mutable)))
+    differs = " OR ".join(f"o.{column} IS DISTINCT FROM n.{column}" for column in mutable)
     return [
-        *engine.temporary("new_events", f"SELECT {columns} FROM flagged_mail"),
+        *engine.temporary(
+            "new_events",
+            f"SELECT {chosen} FROM current_mail AS c JOIN raw_mail AS w ON w.n = c.n {joined} UNION ALL "
+            f"SELECT {chosen} FROM current_mail AS c JOIN picked_events AS w ON w.event_key = c.event_key {joined} WHERE c.n IS NULL",
+        ),
         *engine.temporary(
             "gone_events",
-            f"SELECT o.place, o.event_key FROM picked_events AS o JOIN flagged_mail AS n ON n.event_key = o.event_key WHERE {differs}",
+            "SELECT o.place, o.event_key FROM picked_events AS o JOIN new_events AS n ON n.event_key = o.event_key "
+            f"WHERE {differs} OR o.event_key IN (SELECT event_key FROM repeats WHERE is_replaced)",
         ),
         *engine.remove("events", "gone_events"),
-        f"INSERT INTO email.events ({columns}) SELECT {columns} FROM flagged_mail "
-        "WHERE is_new OR event_key IN (SELECT event_key FROM gone_events)",
+        (
+            f"INSERT INTO email.events ({columns}) SELECT {columns} FROM new_events "
+            "WHERE event_key NOT IN (SELECT event_key FROM picked_events) OR event_key IN (SELECT event_key FROM gone_events)"
+        ),
     ]
 
 
@@ -281,4 +330,4 @@ def _count(derivation: Derivation, table: str) -> int:
 
 
 assert set(_EXPRESSIONS) == set(RULE_FIELDS)  # noqa: S101 -- a field without an expression would be found at the first rule only
-assert set(_READ) <= set(MAIL_COLUMNS)  # noqa: S101 -- as above
+assert set(_KEPT) - {"event_key", "recipient", "has_user_id"} <= set(MAIL_COLUMNS)  # noqa: S101 -- as above

@@ -15,12 +15,12 @@ from headrace.warehouses.base import Derivation
 
 HOPS: Final = 4
 """So often identities are followed: visitor -> address -> former user id -> user id."""
-_ORDER: Final = 'happened_at, id COLLATE "C", target COLLATE "C"'
 
 
-def apply(derivation: Derivation, engine: Engine) -> None:
-    """Merge what `raw_mail`, `raw_people` and `raw_aliases` tell into email.identities."""
-    derivation.run(_evidence(engine))
+def apply(derivation: Derivation, engine: Engine, *, digests: bool) -> None:
+    """Merge what `raw_mail`, `raw_people` and `raw_aliases` tell into email.identities. `digests`: digests of addresses occur, so
+    that each address has its own as an alias."""
+    derivation.run(_evidence(engine, digests=digests))
     derivation.run(
         engine.temporary(
             "changed_identities",
@@ -35,42 +35,44 @@ def apply(derivation: Derivation, engine: Engine) -> None:
     derivation.run(_changed(engine))
 
 
-def _evidence(engine: Engine) -> list[str]:
+def _evidence(engine: Engine, *, digests: bool) -> list[str]:
     """`new_identities`: the first evidence of this increment for each alias, as far as it is new or earlier than what is known."""
-    sha256 = engine.sha256("email")
-    told = "SELECT user_id, email, anonymous_id, email_sha256, happened_at, id FROM"
+    person = "user_id, email, anonymous_id, email_sha256"
     tells = [
         ("email", "user_id", "true", "user_id IS NOT NULL"),
-        (sha256, "email", "false", "email IS NOT NULL"),
         ("email_sha256", "user_id", "true", "user_id IS NOT NULL"),
         ("anonymous_id", "user_id", "true", "user_id IS NOT NULL AND anonymous_id IS DISTINCT FROM email"),
         ("anonymous_id", "email", "false", "user_id IS NULL AND email IS NOT NULL"),
     ]
+    if digests:
+        tells.append((engine.sha256("email"), "email", "false", "email IS NOT NULL"))
     from_people = [
-        f"SELECT {alias} AS alias, {target} AS target, {is_user} AS is_user, happened_at, id FROM told WHERE {where}"
+        f"SELECT {alias} AS alias, {target} AS target, {is_user} AS is_user, happened_at FROM told WHERE {where}"
         for alias, target, is_user, where in tells
     ]
     from_aliases = [
-        f"SELECT {alias} AS alias, user_id AS target, true AS is_user, happened_at, id FROM raw_aliases WHERE user_id IS NOT NULL"
+        f"SELECT {alias} AS alias, user_id AS target, true AS is_user, happened_at FROM raw_aliases WHERE user_id IS NOT NULL"
         for alias in ("previous_id", "lower(previous_id)")
     ]
     every = " UNION ALL ".join((*from_people, *from_aliases))
+    told = f"SELECT {person}, happened_at FROM raw_mail UNION ALL SELECT {person}, happened_at FROM raw_people"
     first = (
-        f"WITH told AS ({told} raw_mail UNION ALL {told} raw_people), evidence AS ({every}), ranked AS ("
-        f"SELECT *, row_number() OVER (PARTITION BY alias ORDER BY {_ORDER}) AS place FROM evidence "
+        f"WITH told AS (SELECT {person}, min(happened_at) AS happened_at FROM ({told}) AS every GROUP BY {person}), "
+        f"evidence AS ({every}), ranked AS (SELECT *, row_number() OVER (PARTITION BY alias "
+        'ORDER BY happened_at, target COLLATE "C", CASE WHEN is_user THEN 0 ELSE 1 END) AS turn FROM evidence '
         "WHERE alias IS NOT NULL AND alias <> target) "
-        f"SELECT alias, {engine.key('alias')} AS alias_key, target, is_user, happened_at, id FROM ranked WHERE place = 1"
+        f"SELECT alias, {engine.key('alias')} AS alias_key, target, is_user, happened_at FROM ranked WHERE turn = 1"
     )
     earlier = (
-        'e.happened_at < i.happened_at OR (e.happened_at = i.happened_at AND (e.id COLLATE "C" < i.id COLLATE "C" '
-        'OR (e.id = i.id AND e.target COLLATE "C" < i.target COLLATE "C")))'
+        'e.happened_at < i.happened_at OR (e.happened_at = i.happened_at AND (e.target COLLATE "C" < i.target COLLATE "C" '
+        "OR (e.target = i.target AND e.is_user AND NOT i.is_user)))"
     )
     return [
         *engine.temporary("first_evidence", first),
         *engine.pick("known_identities", "identities", "alias_key", "first_evidence"),
         *engine.temporary(
             "new_identities",
-            "SELECT e.*, i.alias IS NOT NULL AS was_known, coalesce(i.recipient_key, e.alias) AS before_key "
+            "SELECT e.*, coalesce(i.recipient_key, e.alias) AS before_key "
             f"FROM first_evidence AS e LEFT JOIN known_identities AS i ON i.alias = e.alias WHERE i.alias IS NULL OR {earlier}",
         ),
     ]
@@ -86,7 +88,7 @@ def _written(engine: Engine) -> list[str]:
         *engine.remove("identities", "former_identities"),
         (
             f"INSERT INTO email.identities ({columns}) SELECT alias, alias_key, target, {engine.key('target')}, is_user, "
-            "happened_at, id, target, is_user FROM new_identities"
+            "happened_at, target, is_user FROM new_identities"
         ),
     ]
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from headrace.reports.model.engine import Engine
@@ -44,55 +45,32 @@ def _differs(one: str, other: str) -> str:
 
 
 def _select(engine: Engine, settings: ModelSettings) -> str:
-    """One row for each message of `new_events`."""
+    """One row for each message of `new_events`. What only opens and clicks tell is gathered from those alone."""
 
-    def first(kind: str, more: str = "true") -> str:
-        return f"min(happened_at) FILTER (WHERE kind = '{kind}' AND {more})"
+    def first(kind: str) -> str:
+        return f"min(happened_at) FILTER (WHERE kind = '{kind}')"
 
-    def any_of(condition: str) -> str:
-        return f"coalesce(bool_or({condition}), false)"
-
-    def number(condition: str) -> str:
-        return f"count(*) FILTER (WHERE {condition})"
-
-    human = "NOT is_machine"
-    acted = "kind IN ('opened', 'clicked')"
-    reasons = ", ".join(
-        f"CASE WHEN bool_or(strpos(',' || machine_reasons || ',', {engine.text(f',{rule.name},')}) > 0) THEN {engine.text(rule.name)} END"
-        for rule in settings.active_rules()
+    sent = "kind IN ('sent', 'delivered', 'bounced', 'dropped')"
+    bounce_types = " ".join(
+        f"WHEN bool_or(bounce_type = '{type_}') THEN '{type_}'" for type_ in ("hard", "soft", "block", "unknown")
     )
-    device_order = ("happened_at", "CASE WHEN kind = 'clicked' THEN 0 ELSE 1 END", 'id COLLATE "C"')
-    aggregates = {
-        **{column: f"min({column})" for column in ("group_key", "send_number", "person_key")},
-        **{column: f"min({column})" for column in ("source", "campaign_id", "email_id", "journey_id", "recipient_key")},
+    of_all = {
+        **{column: f"min({column})" for column in ("group_key", "send_number", "person_key", "journey_id")},
+        **{column: engine.any(column) for column in ("source", "campaign_id", "email_id", "recipient_key")},
         "is_matched": "bool_or(is_matched)",
         "email": 'max(email COLLATE "C")',
         "list_id": 'max(list_id COLLATE "C")',
-        "sent_at": "coalesce(min(happened_at) FILTER (WHERE kind IN ('sent', 'delivered', 'bounced', 'dropped')), min(happened_at))",
+        "sent_at": f"coalesce(min(happened_at) FILTER (WHERE {sent}), min(happened_at))",
+        "is_sent": f"bool_or({sent})",
         "delivered_at": first("delivered"),
         "last_delivered_at": "max(happened_at) FILTER (WHERE kind = 'delivered')",
-        "last_acted_at": f"max(happened_at) FILTER (WHERE {acted})",
-        "opened_at": first("opened"),
-        "human_opened_at": f"min(happened_at) FILTER (WHERE {acted} AND {human})",
-        "clicked_at": first("clicked"),
-        "human_clicked_at": first("clicked", human),
         "bounced_at": "max(happened_at) FILTER (WHERE kind = 'bounced')",
         "unsubscribed_at": first("unsubscribed"),
         "complained_at": first("complained"),
+        "bounce_type": f"CASE {bounce_types} END",
         "is_test": "bool_or(is_test)",
-        "is_sent": any_of("kind IN ('sent', 'delivered', 'bounced', 'dropped')"),
-        "bounce_type": "CASE " + " ".join(
-            f"WHEN bool_or(bounce_type = '{type_}') THEN '{type_}'" for type_ in ("hard", "soft", "block", "unknown")
-        ) + " END",
-        "open_events": number("kind = 'opened'"),
-        "human_open_events": number(f"kind = 'opened' AND {human}"),
-        "click_events": number("kind = 'clicked'"),
-        "human_click_events": number(f"kind = 'clicked' AND {human}"),
-        "links_clicked": "count(DISTINCT CASE WHEN kind = 'clicked' THEN coalesce(link, '') END)",
-        "machine_reasons": f"nullif(concat_ws(',', {reasons}), '')" if reasons else engine.null(Type.TEXT),
-        "device": engine.first(_device(engine), device_order, f"{acted} AND {human} AND user_agent IS NOT NULL"),
-    }  # fmt: skip
-    gathered = ", ".join(f"{expression} AS {name}" for name, expression in aggregates.items())
+    }
+    of_acts = _of_acts(engine, settings)
     worked_out = {
         "domain": "split_part(coalesce(email, ''), '@', 2)",
         "is_delivered": "coalesce(last_delivered_at IS NOT NULL AND (bounced_at IS NULL OR bounced_at <= last_delivered_at) "
@@ -104,15 +82,49 @@ def _select(engine: Engine, settings: ModelSettings) -> str:
         "is_bounced": "bounced_at IS NOT NULL",
         "is_unsubscribed": "unsubscribed_at IS NOT NULL",
         "is_complained": "complained_at IS NOT NULL",
+        "message_id": "g.message_id",
+        **{
+            column: f"coalesce({column}, 0)"
+            for column in of_acts
+            if column.endswith("_events") or column == "links_clicked"
+        },
     }
     chosen = ", ".join(
         f"{engine.cast(worked_out.get(name, name), column.type)} AS {name}"
         for name, column in TABLES["messages"].columns.items()
     )
     return (
-        f"WITH gathered AS (SELECT message_id, {gathered} FROM new_events WHERE message_id IS NOT NULL GROUP BY message_id) "
-        f"SELECT {chosen} FROM gathered"
+        f"WITH gathered AS (SELECT message_id, {_named(of_all)} FROM new_events WHERE message_id IS NOT NULL GROUP BY message_id), "
+        f"acted AS (SELECT message_id, {_named(of_acts)} FROM new_events WHERE kind IN ('opened', 'clicked') GROUP BY message_id) "
+        f"SELECT {chosen} FROM gathered AS g LEFT JOIN acted AS a ON a.message_id = g.message_id"
     )
+
+
+def _of_acts(engine: Engine, settings: ModelSettings) -> dict[str, str]:
+    human = "NOT is_machine"
+    reasons = ", ".join(
+        f"CASE WHEN bool_or(strpos(',' || machine_reasons || ',', {engine.text(f',{rule.name},')}) > 0) THEN {engine.text(rule.name)} END"
+        for rule in settings.active_rules()
+    )
+    device_order = ("happened_at", "CASE WHEN kind = 'clicked' THEN 0 ELSE 1 END", 'id COLLATE "C"')
+    return {
+        "last_acted_at": "max(happened_at)",
+        "opened_at": "min(happened_at) FILTER (WHERE kind = 'opened')",
+        "human_opened_at": f"min(happened_at) FILTER (WHERE {human})",
+        "clicked_at": "min(happened_at) FILTER (WHERE kind = 'clicked')",
+        "human_clicked_at": f"min(happened_at) FILTER (WHERE kind = 'clicked' AND {human})",
+        "open_events": "count(*) FILTER (WHERE kind = 'opened')",
+        "human_open_events": f"count(*) FILTER (WHERE kind = 'opened' AND {human})",
+        "click_events": "count(*) FILTER (WHERE kind = 'clicked')",
+        "human_click_events": f"count(*) FILTER (WHERE kind = 'clicked' AND {human})",
+        "links_clicked": "count(DISTINCT CASE WHEN kind = 'clicked' THEN coalesce(link, '') END)",
+        "machine_reasons": f"nullif(concat_ws(',', {reasons}), '')" if reasons else engine.null(Type.TEXT),
+        "device": engine.first(_device(engine), device_order, f"{human} AND user_agent IS NOT NULL"),
+    }
+
+
+def _named(expressions: Mapping[str, str]) -> str:
+    return ", ".join(f"{expression} AS {name}" for name, expression in expressions.items())
 
 
 DEVICES: Final = (

@@ -32,6 +32,8 @@ _MOST_LOADS: Final = 10_000
 _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _Key = tuple[str, str, str]
 """Schema, table and role."""
+_DIGESTS_KEY: Final[_Key] = ("", "", "digests")
+"""The row that says that digests of addresses occur."""
 _SETTINGS_KEY: Final[_Key] = ("", "", "settings")
 """The row whose state is what was chosen, and whose moment is the last load of a rebuild that the model knows."""
 _TYPE_GROUPS: Final = {ColumnType.INTEGER: "number", ColumnType.FLOAT: "number"}
@@ -74,6 +76,8 @@ class EmailModel:
         self._slice_events = slice_events
         self._is_created = False
         self._is_labelled = False
+        self._probe: int | None = None
+        """A key, which tells whether the engine still makes the keys that it made."""
         self._indexed: set[TableName] = set()
 
     def advance(self, tables: Mapping[TableName, Columns]) -> bool:
@@ -110,6 +114,9 @@ class EmailModel:
 
     def _advanced(self, derivation: Derivation, read: Sequence[ReadTable]) -> Advance:
         self._create(derivation)
+        if self._probe is None:
+            key = self._engine.key(self._engine.text("a"), self._engine.text("b"))
+            self._probe = int(derivation.fetch(f"SELECT {key} AS probe").column("probe")[0].as_py())
         self._index(derivation, read)
         progress = self._progress(derivation)
         if self._is_outdated(progress, read):
@@ -128,9 +135,15 @@ class EmailModel:
             for table in read
             if progress[_key(table)].loaded_to < loads.to
         ]
-        rows = increment.apply(derivation, self._engine, self._settings, slices) if slices else 0
+        digests = _DIGESTS_KEY in progress
+        applied = increment.apply(derivation, self._engine, self._settings, slices, digests=digests)
+        if applied.finds_digests:
+            self._forget(derivation)
+            self._write_progress(derivation, [(*_DIGESTS_KEY, "")], self._moment(_BEGINNING))
+            self._note_settings(derivation)
+            return Advance(0, is_more=True)
         self._note(derivation, slices, loads.to)
-        return Advance(rows, loads.is_more)
+        return Advance(applied.rows, loads.is_more)
 
     def _label(self, derivation: Derivation, progress: Mapping[_Key, _Progress]) -> None:
         """Labels may have been chosen since, while nothing was loaded."""
@@ -152,6 +165,7 @@ class EmailModel:
         settings = self._settings
         parts: dict[str, Any] = {
             "version": VERSION,
+            "key": self._probe,
             "rules": settings.active_rules(),
             "goals": settings.goals,
             "email_sources": sorted(settings.email_sources),
@@ -231,6 +245,9 @@ class EmailModel:
     def _note(self, derivation: Derivation, slices: Sequence[Slice], to: datetime) -> None:
         rows = [(*_key(one.table), _read_types(one.table.columns)) for one in slices]
         self._write_progress(derivation, rows, self._moment(to))
+        self._note_settings(derivation)
+
+    def _note_settings(self, derivation: Derivation) -> None:
         rebuilt = f"(SELECT max(started) FROM {HOUSEKEEPING}.loads WHERE consumer LIKE '{REBUILD}%')"
         beginning = self._moment(_BEGINNING)
         self._write_progress(derivation, [(*_SETTINGS_KEY, self._fingerprint())], f"coalesce({rebuilt}, {beginning})")

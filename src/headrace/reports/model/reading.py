@@ -132,7 +132,7 @@ class Reading:
         ]
         return {
             "user_id": user_id,
-            "email": f"lower(coalesce({told}, {', '.join(as_id)}))",
+            "email": f"lower(trim(coalesce({told}, {', '.join(as_id)})))",
             "anonymous_id": f"lower({anonymous_id})",
             "email_sha256": f"lower({self._text(columns, 'context_traits_email_sha256', 'email_sha256')})",
         }

@@ -367,7 +367,6 @@ TABLES: Final[Mapping[str, Table]] = {
             "target_key": _key("`target` as a number, for joins."),
             "is_user": _truth("The target is a user id."),
             "happened_at": _time("When the evidence came about."),
-            "id": _text("The messageId of the evidence."),
             "recipient_key": _text("The person at the end, identities followed up to four times."),
             "is_matched": _truth("That person is known by a user id."),
         },
