@@ -78,7 +78,8 @@ FILTERS: Final[Mapping[str, Field]] = {
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A step of a funnel. `step` is one of MAIL_STEPS; `goal:NAME`, a conversion of that goal by the recipient, `goal` one of the first goal;
     `attributed:NAME` or `attributed`, a conversion that the last touch gives to this very message; `event:NAME`, an event of any source by
-    the recipient, by its name as it is sent or that of its table."""
+    the recipient, by its name as it is sent or that of its table. What a person does may be reached from several of their messages, only
+    `attributed` is given to one; the earliest that fits the step before counts."""
 
     step: str
     within_days: Days | None = None
