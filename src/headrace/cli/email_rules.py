@@ -52,7 +52,7 @@ def list_rules(*, data: Data = None, config: ConfigFile = None, as_json: Json = 
         "",
     )
     print_line("\nA rule of your own may ask:")
-    print_table(("FIELD", "TYPE", ""), ((name, *field) for name, field in DESCRIBED_FIELDS.items()), "")
+    print_table(("FIELD", "TYPE", "WHAT IT IS"), ((name, *field) for name, field in DESCRIBED_FIELDS.items()), "")
 
 
 def _word(value: Any) -> str:
