@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 from headrace.config import LoaderConfig
@@ -18,8 +19,11 @@ from headrace.loader.parts import SharedParts
 from headrace.loader.rebuilding import end_interrupted
 from headrace.loader.selection import Selection, parse_all
 from headrace.log.base import LogReader
+from headrace.reports.model.kept import DEFAULT, mail_sources
+from headrace.reports.model.model import EmailModel
+from headrace.reports.model.settings import ModelSettings
 from headrace.warehouses import base
-from headrace.warehouses.base import Account, Embedded, Place, TableName, Warehouse, WarehouseKind
+from headrace.warehouses.base import Account, Deriving, Embedded, Place, TableName, Warehouse, WarehouseKind
 from headrace.warehouses.duckdb import DuckDBKind
 from headrace.workspace import records
 from headrace.workspace.records import Source
@@ -78,9 +82,11 @@ class Loading:
         config: LoaderConfig,
         shared: SharedParts,
         predecessor: threading.Thread | None = None,
+        email_settings: Callable[[], ModelSettings] = lambda: DEFAULT,
     ) -> None:
         """`settings` are those in clear, or why they cannot be read; `readers` opens readers of the loader's own, which it closes.
-        `predecessor` loads the same warehouse, with the settings of before, and is about to end."""
+        `predecessor` loads the same warehouse, with the settings of before, and is about to end. `email_settings` gives the same
+        object until what was chosen about the e-mail model has changed."""
         self.configured = configured
         self._parsed: tuple[Any, Mapping[str, Selection]] = ({}, {})
         self.settings = settings
@@ -105,6 +111,8 @@ class Loading:
         self._asking: _Asking | None = None
         self._asking_turn = threading.Lock()
         self._predecessor = predecessor
+        self._email_settings = email_settings
+        self._model: tuple[object, object, EmailModel] | None = None
         self.thread = threading.Thread(target=self._run, name=f"load-{self.slug}", daemon=True)
 
     @property
@@ -248,6 +256,16 @@ class Loading:
             self._parsed = (chosen, parse_all(chosen))
         return self._parsed[1]
 
+    def _email_model(self, warehouse: Warehouse) -> EmailModel | None:
+        """Another object when sources or settings are others; None where the engine has no model."""
+        offered: object = warehouse
+        if not isinstance(offered, Deriving):
+            return None
+        sources, settings = self._sources(), self._email_settings()
+        if self._model is None or self._model[0] is not sources or self._model[1] is not settings:
+            self._model = (sources, settings, EmailModel(offered, mail_sources(sources.values()), settings))
+        return self._model[2]
+
     # The thread.
 
     def _run(self) -> None:
@@ -289,6 +307,7 @@ class Loading:
                     self._drain()
         finally:
             warehouse, self.warehouse = self.warehouse, None
+            self._model = None
             if self.loader is not None:
                 self.loader.cancel_jobs(
                     f"the warehouse was closed: {self._stopped or 'its settings changed or the server ends'}"
@@ -324,6 +343,7 @@ class Loading:
                 pace_seconds=self.kind.pace_seconds,
                 selections=self.selections,
                 retyped=self._retyped,
+                model=partial(self._email_model, warehouse),
             )
             self._fold_journal(warehouse)
             self.warehouse = warehouse

@@ -11,9 +11,11 @@ from typing import Any, Final
 
 from headrace.app.loading import Loading
 from headrace.config import Config
-from headrace.errors import ConfigError, NotFoundError, RetryableError
+from headrace.errors import ConfigError, HeadraceError, NotFoundError, RetryableError
 from headrace.loader.parts import SharedParts
 from headrace.log.base import LogReader
+from headrace.reports.model.kept import DEFAULT, kept
+from headrace.reports.model.settings import ModelSettings
 from headrace.warehouses.base import Place
 from headrace.workspace import records
 from headrace.workspace import warehouses as of_workspace
@@ -58,6 +60,8 @@ class Warehouses:
         self._revision = -1
         self._loading_by_slug: dict[str, Loading] = {}
         self._records: Sequence[records.Warehouse] = ()
+        self._email: ModelSettings = DEFAULT
+        self._email_revision = -1
         self._stop = threading.Event()
         self._retained_at = time.monotonic()
 
@@ -122,6 +126,19 @@ class Warehouses:
             self._records = list(live.values())
             self._revision = revision
 
+    def _email_settings(self) -> ModelSettings:
+        """Those of the last look at the workspace, the same object until they change. Kept as they are when they cannot be read."""
+        revision = self._workspace.revision()
+        if revision != self._email_revision:
+            try:
+                found = kept(self._workspace).settings
+            except HeadraceError as error:
+                logger.warning("email model: %s", error)
+                found = self._email
+            self._email = self._email if found == self._email else found
+            self._email_revision = revision
+        return self._email
+
     def _revealed(self, slug: str) -> Mapping[str, Any] | ConfigError:
         """The settings in clear, or why they cannot be read: that is the trouble of this warehouse alone."""
         try:
@@ -144,6 +161,7 @@ class Warehouses:
                 self._config.loader,
                 self._shared,
                 self._ending_by_slug.pop(record.slug, None),
+                self._email_settings,
             )
             loading.start()
             self._loading_by_slug[record.slug] = loading

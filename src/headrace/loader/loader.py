@@ -23,13 +23,14 @@ from headrace.errors import (
 )
 from headrace.event import Event
 from headrace.loader.batch import LATEST, Batch
+from headrace.loader.deriving import DerivedState, Deriving, Model
 from headrace.loader.duplicates import Duplicates
 from headrace.loader.partition import Failure, Partition, Progress
 from headrace.loader.parts import Part, SharedParts
 from headrace.loader.selection import Selection
 from headrace.loader.tables import Tables
 from headrace.log.base import LogReader
-from headrace.warehouses.base import Load, Position, TableName, Warehouse
+from headrace.warehouses.base import Columns, Load, Position, TableName, Warehouse
 from headrace.workspace.records import Source
 
 logger = logging.getLogger(__name__)
@@ -92,11 +93,13 @@ class Loader:
         pace_seconds: float = 0.0,
         retyped: Callable[[], Iterable[tuple[TableName, str]]] = tuple,
         selections: Callable[[], Mapping[str, Selection]] = dict,
+        model: Callable[[], Model | None] = lambda: None,
     ) -> None:
         """`sources` is asked at least once a load for all sources by slug, removed ones included. `shared` is what loaders of
         other warehouses read from, too. `pace_seconds`: see `WarehouseKind.pace_seconds`.
         `retyped` names the columns whose type a person chose; it is asked after each job.
-        `selections` is asked once a load for what is stored of each source, by slug; of the others everything."""
+        `selections` is asked once a load for what is stored of each source, by slug; of the others everything.
+        `model`: see `Deriving`."""
         self._consumer = consumer
         self._warehouse = warehouse
         self._sources = sources
@@ -107,6 +110,7 @@ class Loader:
         self._retyped = retyped
         self._shared = shared or SharedParts()
         self._selections = selections
+        self._deriving = Deriving(model, monotonic)
         self._partitions = [Partition(reader, config.load_events, self._shared) for reader in readers]
         self._tables: Tables | None = None
         self._duplicates: Duplicates | None = None
@@ -193,9 +197,27 @@ class Loader:
             except RetryableError as error:
                 stop.wait(min(error.retry_after_seconds, LONGEST_WAIT_SECONDS))
                 continue
-            if outcome is None:
+            is_derived = self.derive(in_haste=outcome is not None)
+            if outcome is None and not is_derived:
                 self._rest()
                 stop.wait(POLL_SECONDS)
+
+    def derive(self, *, in_haste: bool = False) -> bool:
+        """Carry on what is made from the events, if it is time to; True when that was done. Between two loads."""
+        if self._prepared is not None or not self._deriving.is_due():
+            return False
+        return self._deriving.step(self._stored_tables, in_haste=in_haste)
+
+    def _stored_tables(self) -> Mapping[TableName, Columns]:
+        if self._tables is None:
+            return self._warehouse.tables()
+        found = {name: table.types_stored for name, table in self._tables.table_by_name.items()}
+        return {name: columns for name, columns in found.items() if columns}
+
+    @property
+    def derived(self) -> DerivedState:
+        """Where the e-mail model stands. May be asked from any thread."""
+        return self._deriving.state
 
     def run_jobs(self) -> None:
         """Run what was submitted, unless a load hangs between being made and being in the warehouse."""
@@ -208,6 +230,7 @@ class Loader:
                 partition.again()
             self._tables = self._duplicates = None
             self._unwidenable = {}
+            self._deriving.loaded()
 
     def step(self) -> Outcome | None:
         """One load, from the first partition in turn that has anything; None when there is nothing.
@@ -279,6 +302,10 @@ class Loader:
                 unwidenable=self._unwidenable,
                 retyped=self._retyped(),
             )
+            # The model reads what has a greater loaded_at than what it has read, also after the clock was set back.
+            newest = self._warehouse.latest_rows("loads", 1)
+            if newest.num_rows:
+                self._loaded_at = max(self._loaded_at, newest.column("started")[0].as_py())
         if self._duplicates is None:
             window = timedelta(days=config.dedup_days)
             duplicates = Duplicates(self._warehouse, window, config.dedup_memory_bytes, self._now)
@@ -422,6 +449,7 @@ class Loader:
         partition, load = prepared.partition, prepared.load
         prepared.batch.committed()
         self._failures.clear()
+        self._deriving.loaded()
         partition.unfinished = None
         self._prepared = None
         self._tries = 0

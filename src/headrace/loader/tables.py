@@ -9,6 +9,7 @@ from headrace import names
 from headrace.loader.paths import Path, column_base
 from headrace.loader.standard import EXTRA, LOADED_AT, standard_columns
 from headrace.names import STANDARD_TABLES
+from headrace.reports.model.schema import SCHEMA as DERIVED
 from headrace.warehouses.base import HOUSEKEEPING, Columns, ColumnType, NamedColumn, TableName
 
 
@@ -103,7 +104,7 @@ class Tables:
         self.table_by_name = {
             name: Table(name, max_columns, dict(columns), named_by_table.get(name, ()))
             for name, columns in stored.items()
-            if name.schema != HOUSEKEEPING
+            if name.schema not in (HOUSEKEEPING, DERIVED)
         }
         for (name, held), reason in (unwidenable or {}).items():
             if name in self.table_by_name:
