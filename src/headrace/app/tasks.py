@@ -18,7 +18,10 @@ from headrace.loader.rebuilding import Rebuild, Rebuilt
 from headrace.loader.retyping import Retype
 from headrace.loader.selection import Selection
 from headrace.log.base import LogReader
-from headrace.warehouses.base import HOUSEKEEPING, ColumnType, Embedded, TableName, Warehouse, WarehouseKind
+from headrace.reports.model.kept import DEFAULT, mail_sources
+from headrace.reports.model.model import EmailModel
+from headrace.reports.model.schema import SCHEMA
+from headrace.warehouses.base import HOUSEKEEPING, ColumnType, Deriving, Embedded, TableName, Warehouse, WarehouseKind
 from headrace.warehouses.duckdb import DuckDBKind
 from headrace.workspace import records
 from headrace.workspace.records import Source
@@ -57,6 +60,10 @@ class BackfillArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 
     source: str | None = None
     schema: str | None = None
+
+
+class EmailRebuildArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """None."""
 
 
 class SnapshotArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -131,6 +138,17 @@ def _rebuilt(ordered: Rebuild, place: Surroundings, on_progress: OnProgress) -> 
     return found
 
 
+def email_rebuild(arguments: EmailRebuildArguments, place: Surroundings, on_progress: OnProgress) -> dict[str, Any]:
+    """Its tables are emptied at once; increments between the loads that follow fill them again, so that loading goes on."""
+    del arguments
+    offered: object = place.warehouse
+    if not isinstance(offered, Deriving):
+        raise ConfigError(f"email rebuild: there is no e-mail model on {place.kind.title}; it is on DuckDB and PostgreSQL")
+    on_progress(0, None, "emptying the schema email")
+    EmailModel(offered, mail_sources(place.sources().values()), DEFAULT).forget()
+    return {"schema": SCHEMA}
+
+
 def snapshot(arguments: SnapshotArguments, place: Surroundings, on_progress: OnProgress) -> dict[str, Any]:
     kind, warehouse = place.kind, place.warehouse
     if not isinstance(warehouse, Embedded) or not isinstance(kind, DuckDBKind):
@@ -175,6 +193,7 @@ _JOBS: Final[Mapping[str, tuple[type[msgspec.Struct], Callable[[Any, Surrounding
     "retype": (RetypeArguments, retype),
     "rebuild": (RebuildArguments, rebuild),
     "backfill": (BackfillArguments, backfill),
+    "email_rebuild": (EmailRebuildArguments, email_rebuild),
     "snapshot": (SnapshotArguments, snapshot),
     "export": (ExportArguments, export),
 }

@@ -93,14 +93,18 @@ class EmailModel:
             return Advance(0, is_more=False)
         return self._derived(lambda derivation: self._advanced(derivation, read))
 
-    def rebuild(self, tables: Mapping[TableName, Columns]) -> None:
-        """Make everything anew, in as many increments as it takes."""
+    def forget(self) -> None:
+        """Empty all tables; the increments that follow fill them again."""
 
-        def forget(derivation: Derivation) -> None:
+        def work(derivation: Derivation) -> None:
             self._create(derivation)
             self._forget(derivation)
 
-        self._derived(forget)
+        self._derived(work)
+
+    def rebuild(self, tables: Mapping[TableName, Columns]) -> None:
+        """Make everything anew, in as many increments as it takes."""
+        self.forget()
         while self.advance(tables):
             pass
 
