@@ -7,39 +7,44 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from headrace.reports.model.derived import OF_MESSAGES, Rollup, declared, filled, sources
+from headrace.reports.model import derived
+from headrace.reports.model.derived import OF_MESSAGES, Rollup, Side, listed
 from headrace.reports.model.engine import Engine
-from headrace.reports.model.schema import COUNTS, SCHEMA, TABLES, Type
+from headrace.reports.model.rollups import campaigns_query, filled
+from headrace.reports.model.schema import COUNTS, SCHEMA, TABLES
 from headrace.reports.model.settings import ModelSettings
 from headrace.warehouses.base import Derivation
 
 ADDING_UP: Final = ("campaign_sends", "domains", "campaigns_daily", "campaigns")
+ALL: Final = (Side(f"{SCHEMA}.", 1),)
 
 
 def make_anew(derivation: Derivation, engine: Engine, settings: ModelSettings) -> None:
     """All that `rollups.apply` keeps except `names`: needed where the first goal is another one now, which no difference of attribution
     tells. Safe to call at any time, within a transaction."""
-    for rollup in declared(engine, settings):
-        columns = ", ".join(TABLES[rollup.table].columns)
-        insert = f"INSERT INTO {SCHEMA}.{rollup.table} ({columns}) SELECT {columns}"
-        anew = _anew(engine, settings, rollup)
-        derivation.run([f"DELETE FROM {SCHEMA}.{rollup.table}", f"{insert} FROM ({anew}) AS anew"])
+    for table, query in _queries(engine, settings).items():
+        columns = ", ".join(TABLES[table].columns)
+        insert = f"INSERT INTO {SCHEMA}.{table} ({columns}) SELECT {columns} FROM ({query}) AS anew"
+        derivation.run([f"DELETE FROM {SCHEMA}.{table}", insert])
 
 
 def checks(engine: Engine, settings: ModelSettings) -> Mapping[str, str]:
     """By what is checked. `x is complete` compares a table row by row with one that is made anew, `x adds up` its sums with counts of
     another making. They read all of the model."""
-    complete = {
-        f"{rollup.table} is complete": _differing(engine, settings, rollup) for rollup in declared(engine, settings)
-    }
+    complete = {f"{table} is complete": _differing(table, query) for table, query in _queries(engine, settings).items()}
     return complete | {f"{table} adds up": _not_adding_up(engine, settings, table) for table in ADDING_UP}
 
 
-def _differing(engine: Engine, settings: ModelSettings, rollup: Rollup) -> str:
+def _queries(engine: Engine, settings: ModelSettings) -> Mapping[str, str]:
+    """By table, its rows; campaigns come from campaign_sends, thus last."""
+    rollups = {rollup.table: _anew(engine, settings, rollup) for rollup in derived.declared(engine)}
+    return rollups | {"campaigns": campaigns_query(engine, "true")}
+
+
+def _differing(table: str, query: str) -> str:
     """The rows that only one of both tables has."""
-    columns = ", ".join(TABLES[rollup.table].columns)
-    kept = f"SELECT {columns} FROM {SCHEMA}.{rollup.table}"
-    anew = f"SELECT {columns} FROM ({_anew(engine, settings, rollup)}) AS anew"
+    columns = ", ".join(TABLES[table].columns)
+    kept, anew = f"SELECT {columns} FROM {SCHEMA}.{table}", f"SELECT {columns} FROM ({query}) AS anew"
     return f"({kept} EXCEPT ALL {anew}) UNION ALL ({anew} EXCEPT ALL {kept})"
 
 
@@ -49,13 +54,21 @@ def _anew(engine: Engine, settings: ModelSettings, rollup: Rollup) -> str:
     columns |= {name: engine.cast(f"sum({name})", types[name].type) for name in rollup.sums}
     some = [f"sum({name}) <> 0" for name in rollup.sums]
     for peak in rollup.peaks:
-        columns |= {name: f"{'bool_or' if types[name].type is Type.TRUTH else 'max'}({name})" for name in peak.columns}
+        columns |= {name: peak.aggregate(name, types[name].type) for name in peak.columns}
         some.append(f"count({peak.columns[0]}) > 0")
-    template = filled(rollup.template, sources(engine, settings, f"{SCHEMA}."))
-    listed = ", ".join(f"{sql} AS {name}" for name, sql in columns.items())
-    rows = f"SELECT {listed} FROM ({template}) AS parts GROUP BY {', '.join(rollup.key)} HAVING {' OR '.join(some)}"
+    facts = f"({derived.facts(engine, settings, ALL)})"
+    tables = {
+        "days": f"({derived.days()})",
+        "facts": facts,
+        "messages": f"({derived.messages(ALL)})",
+        "events": f"({derived.events(ALL)})",
+    }
+    rows = (
+        f"SELECT {listed(columns)} FROM ({filled(rollup.template, tables)}) AS parts"
+        f" GROUP BY {', '.join(rollup.key)} HAVING {' OR '.join(some)}"
+    )
     final = {column: f"m.{column}" for column in columns} | dict(rollup.computed)
-    return f"SELECT {', '.join(f'{sql} AS {name}' for name, sql in final.items())} FROM ({rows}) AS m"
+    return f"SELECT {listed(final)} FROM ({rows}) AS m"
 
 
 def _not_adding_up(engine: Engine, settings: ModelSettings, table: str) -> str:
@@ -64,11 +77,12 @@ def _not_adding_up(engine: Engine, settings: ModelSettings, table: str) -> str:
     of_messages = ", ".join(
         f"sum(CASE WHEN {which} THEN 1 ELSE 0 END) AS {name}" for name, (which, _) in OF_MESSAGES.items()
     )
-    attribution = sources(engine, settings, f"{SCHEMA}.")["attribution"]
+    goal = f"goal = {engine.text(settings.goals[0].name)}" if settings.goals else "false"
+    attribution = f"{SCHEMA}.attribution WHERE model = 'last' AND {goal}"
     direct = (
         f"SELECT coalesce(c.campaign_id, o.campaign_id) AS campaign_id, {', '.join(OF_MESSAGES)}, orders, revenue"
         f" FROM (SELECT campaign_id, {of_messages} FROM {SCHEMA}.messages WHERE is_test IS NOT TRUE GROUP BY 1) AS c"
-        f" FULL JOIN (SELECT campaign_id, count(*) AS orders, sum(value) AS revenue FROM {attribution} AS a GROUP BY 1) AS o"
+        f" FULL JOIN (SELECT campaign_id, count(*) AS orders, sum(value) AS revenue FROM {attribution} GROUP BY 1) AS o"
         " ON o.campaign_id = c.campaign_id"
     )
     sums = ", ".join(f"sum({name}) AS {name}" for name in COUNTS)

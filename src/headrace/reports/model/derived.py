@@ -1,10 +1,15 @@
-"""The tables that count: each a declaration of what its rows add up from messages, events and attribution. `rollups` keeps them."""
+"""The tables that count: each a declaration of what its rows add up from messages, events and attribution. `rollups` keeps them.
+
+Templates read rows with a `weight`: 1 for what is there, -1 for what is gone. Sums over both are what changed; sums over all that is there
+are the whole. DuckDB spends more on planning a statement than on 1,000 rows, so that they share `facts` and `days`.
+"""
 
 # ruff: noqa: S608 -- all names are of the model; the goal goes through `text`
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from headrace.reports.model.engine import Engine
@@ -40,18 +45,41 @@ RATES: Final[Mapping[str, tuple[str, str]]] = {
 }
 """Numerator and denominator."""
 
+IN_CURVE: Final = ("opens", "human_opens", "clicks", "human_clicks")
 CURVE_HOURS: Final = 168
 EARLY_SECONDS: Final = 300
 """Opens and clicks are stamped up to so long before the delivery that they follow."""
 LATE_SECONDS: Final = 86_400
 
 
+class Side(NamedTuple):
+    """Tables `messages`, `events` and `attribution` by their prefix, and what their rows weigh."""
+
+    prefix: str
+    weight: int
+
+
+NOW: Final = Side("new_", 1)
+BEFORE: Final = Side("old_", -1)
+
+
 class Peak(NamedTuple):
-    """The greatest value over a row's messages or events, or the least. Of several columns the later ones go with the first and
-    decide between equals; texts are compared by their bytes. Null means that there is none, and only the first column tells."""
+    """The greatest value over a row's messages or events, or the least. Of two columns the second goes with the first and decides
+    between equals; texts are compared by their bytes. Null means that there is none, and only the first column tells."""
 
     columns: Sequence[str]
     is_least: bool = False
+
+    def aggregate(self, column: str, type_: Type, side: str = "true") -> str:
+        """Of the template's rows for which `side` holds."""
+        first, down = self.columns[0], "ASC" if self.is_least else "DESC"
+        if column != first:
+            order = f'{first} {down}, {column} COLLATE "C" {down}'
+            return f"(array_agg({column} ORDER BY {order}) FILTER (WHERE {side} AND {first} IS NOT NULL))[1]"
+        if type_ is Type.TRUTH:  # PostgreSQL's booleans have no max
+            return f"bool_or({column}) FILTER (WHERE {side})"
+        collation = ' COLLATE "C"' if type_ is Type.TEXT else ""
+        return f"{'min' if self.is_least else 'max'}({column}{collation}) FILTER (WHERE {side})"
 
 
 class Again(NamedTuple):
@@ -64,8 +92,8 @@ class Again(NamedTuple):
 
 
 class Rollup(NamedTuple):
-    """A derived table. `template` is a query over `{messages}` (test sends left out), `{events}` and `{attribution}` (the last touch
-    of the first goal) that gives `key` and `sums`, several rows of one key being added; with peaks one row a key.
+    """A derived table. `template` is a query over `{facts}`, `{days}`, `{messages}` (test sends left out) or `{events}` that gives rows
+    of `key`, `sums` and the columns of `peaks`, to be aggregated; sums have their weight, and beside peaks it is a column, too.
 
     `computed`: columns made of the others, as expressions over a row `m`. `by`: the BIGINT column by which a large table's rows are found."""
 
@@ -75,166 +103,143 @@ class Rollup(NamedTuple):
     template: str
     peaks: Sequence[Peak] = ()
     again: Again | None = None
-    computed: Mapping[str, str] = {}
+    computed: Mapping[str, str] = MappingProxyType({})
     by: str | None = None
 
-    @property
-    def columns(self) -> Sequence[str]:
-        return [*self.key, *self.sums, *(column for peak in self.peaks for column in peak.columns)]
 
-
-def declared(engine: Engine, settings: ModelSettings) -> Sequence[Rollup]:  # noqa: ARG001 - a goal is chosen by `sources`
-    """In the order in which they are kept."""
+def declared(engine: Engine) -> Sequence[Rollup]:
+    """All that are sums and peaks; `names` is merged, and `campaigns` added up from `campaign_sends`."""
     return [
-        _counted(
-            engine,
-            "campaign_sends",
-            {**_same("source", "campaign_id", "email_id", "journey_id"), "sent_quarter": engine.quarter("sent_at")},
-        ),
-        _counted(engine, "domains", {"campaign_id": "campaign_id", "domain": "coalesce(domain, '')"}),
-        _counted(engine, "campaigns", _same("campaign_id"))._replace(computed=_of_campaign(engine)),
-        _daily(engine),
-        _links(),
-        _curve(engine),
+        _counted("campaign_sends", ("source", "campaign_id", "email_id", "journey_id", "sent_quarter")),
+        _counted("domains", ("campaign_id", "domain")),
+        _daily(),
+        _curve(),
         _list_health(engine),
         _quality(engine),
+        _links(),
         _recipients(),
     ]
 
 
-def sources(engine: Engine, settings: ModelSettings, prefix: str) -> Mapping[str, str]:
-    """What stands for a template's names: the tables `messages`, `events` and `attribution` with a prefix, such as `new_`."""
+def messages(sides: Sequence[Side]) -> str:
+    return " UNION ALL ".join(
+        f"SELECT {weight} AS weight, * FROM {prefix}messages WHERE is_test IS NOT TRUE" for prefix, weight in sides
+    )
+
+
+def events(sides: Sequence[Side]) -> str:
+    return " UNION ALL ".join(f"SELECT {weight} AS weight, * FROM {prefix}events" for prefix, weight in sides)
+
+
+def facts(engine: Engine, settings: ModelSettings, sides: Sequence[Side]) -> str:
+    """A row for each message and each order that the last touch of the first goal gives to one, with its weight: what it counts as, on
+    which days, and in which hours after delivery."""
     goal = f"goal = {engine.text(settings.goals[0].name)}" if settings.goals else "false"
-    return {
-        "messages": f"(SELECT * FROM {prefix}messages WHERE is_test IS NOT TRUE)",
-        "events": f"{prefix}events",
-        "attribution": f"(SELECT * FROM {prefix}attribution WHERE model = 'last' AND {goal})",
+    orders = " UNION ALL ".join(
+        f"SELECT {weight} AS weight, * FROM {prefix}attribution WHERE model = 'last' AND {goal}"
+        for prefix, weight in sides
+    )
+    nothing, no_day, no_hour = "0", engine.null(Type.DAY), engine.null(Type.COUNT)
+    same = _same("weight", "source", "campaign_id", "email_id", "journey_id")
+    same |= {"sent_quarter": engine.quarter("sent_at"), "domain": "coalesce(domain, '')"}
+    money = engine.cast("0", Type.MONEY)
+    of_messages = {
+        **same,
+        "list_id": "coalesce(list_id, '')",
+        **{name: f"CASE WHEN {which} THEN weight ELSE 0 END" for name, (which, _) in OF_MESSAGES.items()},
+        "orders": nothing,
+        "revenue": money,
+        **{f"{name}_day": _day(engine, name) for name in OF_MESSAGES},
+        "orders_day": no_day,
+        **{f"{name}_hour": _hour(engine, name) for name in IN_CURVE},
     }
+    of_orders = {
+        **same,
+        "list_id": "''",
+        **dict.fromkeys(OF_MESSAGES, nothing),
+        "orders": "weight",
+        "revenue": f"weight * coalesce(value, {money})",
+        **{f"{name}_day": no_day for name in OF_MESSAGES},
+        "orders_day": engine.day("happened_at"),
+        **{f"{name}_hour": no_hour for name in IN_CURVE},
+    }
+    return (
+        f"SELECT {listed(of_messages)} FROM ({messages(sides)}) AS m"
+        f" UNION ALL SELECT {listed(of_orders)} FROM ({orders}) AS a"
+    )
 
 
-def filled(template: str, tables: Mapping[str, str]) -> str:
-    for name, table in tables.items():
-        template = template.replace(f"{{{name}}}", table)
-    return template
+def days() -> str:
+    """Over `{facts}`: a row for each day and measure, with `n` and `revenue`. What has all days in common goes together first."""
+    keys, columns = "campaign_id, source, list_id", [f"{name}_day" for name in (*OF_MESSAGES, "orders")]
+    grouped = (
+        f"SELECT {keys}, {', '.join(columns)}, sum(weight) AS n, sum(revenue) AS revenue FROM {{facts}} AS f"
+        f" GROUP BY {keys}, {', '.join(columns)} HAVING sum(weight) <> 0 OR sum(revenue) <> 0"
+    )
+    measures = ", ".join(f"'{name}'" for name in (*OF_MESSAGES, "orders"))
+    apart = (
+        f"SELECT {keys}, n, revenue, unnest(ARRAY[{measures}]) AS measure, unnest(ARRAY[{', '.join(columns)}]) AS day"
+        f" FROM ({grouped}) AS grouped"
+    )
+    return f"SELECT * FROM ({apart}) AS apart WHERE day IS NOT NULL"
 
 
-def _same(*columns: str) -> Mapping[str, str]:
+def _day(engine: Engine, name: str) -> str:
+    which, moment = OF_MESSAGES[name]
+    return f"CASE WHEN {which} THEN {engine.day(f'coalesce({moment}, sent_at)')} END"
+
+
+def _hour(engine: Engine, name: str) -> str:
+    which, moment = OF_MESSAGES[name]
+    seconds = engine.seconds(moment, "delivered_at")
+    within = f"{seconds} >= -{EARLY_SECONDS} AND {seconds} < {CURVE_HOURS * 3600}"
+    hour = engine.cast(f"greatest(floor(({seconds}) / 3600), 0)", Type.COUNT)
+    return f"CASE WHEN is_delivered AND {which} AND {within} THEN {hour} END"
+
+
+def _same(*columns: str) -> dict[str, str]:
     return {column: column for column in columns}
 
 
-def _listed(expressions: Mapping[str, str]) -> str:
+def listed(expressions: Mapping[str, str]) -> str:
     return ", ".join(sql if sql == column else f"{sql} AS {column}" for column, sql in expressions.items())
 
 
-def _numbers(count: int) -> str:
-    return ", ".join(str(number) for number in range(1, count + 1))
+def _counted(table: str, key: Sequence[str]) -> Rollup:
+    return Rollup(table, key, tuple(COUNTS), f"SELECT {', '.join([*key, *COUNTS])} FROM {{facts}} AS f")
 
 
-def _counted(engine: Engine, table: str, key: Mapping[str, str]) -> Rollup:
-    """All COUNTS by columns that messages and attribution share."""
-    counts = {name: f"count(*) FILTER (WHERE {which})" for name, (which, _) in OF_MESSAGES.items()}
-    nothing = dict.fromkeys(OF_MESSAGES, "0")
-    grouped = _numbers(len(key))
-    no_money = engine.cast("0", Type.MONEY)
-    template = (
-        f"SELECT {_listed({**key, **counts, 'orders': '0', 'revenue': no_money})} FROM {{messages}} AS m GROUP BY {grouped}"
-        f" UNION ALL SELECT {_listed({**key, **nothing, 'orders': 'count(*)', 'revenue': f'coalesce(sum(value), {no_money})'})}"
-        f" FROM {{attribution}} AS a GROUP BY {grouped}"
-    )
-    return Rollup(table, tuple(key), tuple(COUNTS), template)
+def _measured(measures: Iterable[str]) -> dict[str, str]:
+    return {name: f"CASE WHEN measure = '{name}' THEN n ELSE 0 END" for name in measures}
 
 
-def _of_campaign(engine: Engine) -> Mapping[str, str]:
-    name = "(SELECT n.campaign_name FROM email.names AS n WHERE n.campaign_id = m.campaign_id)"
-    return {
-        "campaign_name": name,
-        **{
-            rate: f"{engine.cast(f'm.{above}', Type.RATE)} / nullif({engine.cast(f'm.{below}', Type.RATE)}, 0)"
-            for rate, (above, below) in RATES.items()
-        },
-    }
+def _daily() -> Rollup:
+    key = ("campaign_id", "day")
+    columns = {**_same(*key), **_measured((*OF_MESSAGES, "orders")), "revenue": "revenue"}
+    return Rollup("campaigns_daily", key, tuple(COUNTS), f"SELECT {listed(columns)} FROM {{days}} AS d")
 
 
-def _days(engine: Engine, keys: str, measures: Sequence[str]) -> str:
-    """A row for each message and measure, with the day on which it counts."""
-    return " UNION ALL ".join(
-        f"SELECT {keys}, {engine.day(f'coalesce({OF_MESSAGES[name][1]}, sent_at)')} AS day, '{name}' AS measure"
-        f" FROM {{messages}} AS m WHERE {OF_MESSAGES[name][0]}"
-        for name in measures
-    )
-
-
-def _measured(measures: Sequence[str]) -> Mapping[str, str]:
-    return {name: f"count(*) FILTER (WHERE measure = '{name}')" for name in measures}
-
-
-def _daily(engine: Engine) -> Rollup:
-    no_money = engine.cast("0", Type.MONEY)
-    key = _same("campaign_id", "day")
-    ordered = {"campaign_id": "campaign_id", "day": engine.day("happened_at"), **dict.fromkeys(OF_MESSAGES, "0")}
-    template = (
-        f"SELECT {_listed({**key, **_measured(tuple(OF_MESSAGES)), 'orders': '0', 'revenue': no_money})}"
-        f" FROM ({_days(engine, 'campaign_id', tuple(OF_MESSAGES))}) AS days GROUP BY 1, 2"
-        f" UNION ALL SELECT {_listed({**ordered, 'orders': 'count(*)', 'revenue': f'coalesce(sum(value), {no_money})'})}"
-        " FROM {attribution} AS a GROUP BY 1, 2"
-    )
-    return Rollup("campaigns_daily", tuple(key), tuple(COUNTS), template)
-
-
-def _links() -> Rollup:
-    """Clicks of a message that is a test count nowhere, even if the click itself does not say so."""
-    by_message = (
-        "SELECT message_id, campaign_id, email_id, coalesce(link, '') AS link, max(link_url COLLATE \"C\") AS link_url,"
-        " count(*) AS click_events, count(*) FILTER (WHERE is_machine IS NOT TRUE) AS human_click_events"
-        " FROM {events} AS e WHERE kind = 'clicked' AND NOT EXISTS"
-        " (SELECT 1 FROM {events} AS test WHERE test.is_test AND test.message_id = e.message_id) GROUP BY 1, 2, 3, 4"
-    )
-    template = (
-        'SELECT campaign_id, email_id, link, max(link_url COLLATE "C") AS link_url, count(*) AS clicks,'
-        " count(*) FILTER (WHERE human_click_events > 0) AS human_clicks,"
-        " sum(click_events) AS click_events, sum(human_click_events) AS human_click_events"
-        f" FROM ({by_message}) AS clicked GROUP BY 1, 2, 3"
-    )
-    keys = (
-        "SELECT DISTINCT e.group_key FROM email.events AS e JOIN {lost} AS l ON l.campaign_id = e.campaign_id"
-        " AND l.email_id = e.email_id AND l.link = coalesce(e.link, '') WHERE e.kind = 'clicked'"
-    )
-    return Rollup(
-        "links",
-        ("campaign_id", "email_id", "link"),
-        ("clicks", "human_clicks", "click_events", "human_click_events"),
-        template,
-        peaks=[Peak(["link_url"])],
-        again=Again("events", "group_key", keys),
-    )
-
-
-def _curve(engine: Engine) -> Rollup:
-    measures = ("opens", "human_opens", "clicks", "human_clicks")
-    rows = " UNION ALL ".join(
-        f"SELECT campaign_id, {engine.seconds(OF_MESSAGES[name][1], 'delivered_at')} AS seconds, '{name}' AS measure"
-        f" FROM {{messages}} AS m WHERE is_delivered AND {OF_MESSAGES[name][0]}"
-        for name in measures
-    )
-    hour = engine.cast("greatest(floor(seconds / 3600), 0)", Type.COUNT)
-    template = (
-        f"SELECT {_listed({'campaign_id': 'campaign_id', 'hour': hour, **_measured(measures)})} FROM ({rows}) AS delays"
-        f" WHERE seconds >= -{EARLY_SECONDS} AND seconds < {CURVE_HOURS * 3600} GROUP BY 1, 2"
-    )
-    return Rollup("engagement_curve", ("campaign_id", "hour"), measures, template)
+def _curve() -> Rollup:
+    hours = ", ".join(f"{name}_hour" for name in IN_CURVE)
+    grouped = f"SELECT campaign_id, {hours}, sum(weight) AS n FROM {{facts}} AS f GROUP BY campaign_id, {hours} HAVING sum(weight) <> 0"
+    measures = ", ".join(f"'{name}'" for name in IN_CURVE)
+    apart = f"SELECT campaign_id, n, unnest(ARRAY[{measures}]) AS measure, unnest(ARRAY[{hours}]) AS hour FROM ({grouped}) AS g"
+    columns = {**_same("campaign_id", "hour"), **_measured(IN_CURVE)}
+    template = f"SELECT {listed(columns)} FROM ({apart}) AS apart WHERE hour IS NOT NULL"
+    return Rollup("engagement_curve", ("campaign_id", "hour"), IN_CURVE, template)
 
 
 def _list_health(engine: Engine) -> Rollup:
     of_messages = ("delivered", "unsubscribes", "spam", "hard_bounces")
-    days = _days(engine, "source, coalesce(list_id, '') AS list_id", of_messages)
-    subscribed = (
-        f"SELECT source, coalesce(list_id, '') AS list_id, {engine.day('happened_at')} AS day, 'subscribes' AS measure"
+    measured = ", ".join(f"'{name}'" for name in of_messages)
+    key, sums = ("day", "source", "list_id"), ("delivered", "subscribes", "unsubscribes", "spam", "hard_bounces")
+    rows = (
+        f"SELECT day, source, list_id, measure, n FROM {{days}} AS d WHERE measure IN ({measured}) UNION ALL"
+        f" SELECT {engine.day('happened_at')} AS day, source, coalesce(list_id, ''), 'subscribes', weight"
         " FROM {events} AS e WHERE kind = 'subscribed' AND is_test IS NOT TRUE"
     )
-    measures = ("delivered", "subscribes", "unsubscribes", "spam", "hard_bounces")
-    key = ("day", "source", "list_id")
-    template = f"SELECT {_listed({**_same(*key), **_measured(measures)})} FROM ({days} UNION ALL {subscribed}) AS days GROUP BY 1, 2, 3"
-    return Rollup("list_health", key, measures, template)
+    template = f"SELECT {listed({**_same(*key), **_measured(sums)})} FROM ({rows}) AS rows_of_days"
+    return Rollup("list_health", key, sums, template)
 
 
 def _quality(engine: Engine) -> Rollup:
@@ -248,41 +253,61 @@ def _quality(engine: Engine) -> Rollup:
         "machine_opens": "kind = 'opened' AND is_machine",
         "machine_clicks": "kind = 'clicked' AND is_machine",
     }
-    counts = {"events": "count(*)", **{name: f"count(*) FILTER (WHERE {sql})" for name, sql in measures.items()}}
+    counts = {"events": "weight", **{name: f"CASE WHEN {sql} THEN weight ELSE 0 END" for name, sql in measures.items()}}
     key = {"day": engine.day("received_at"), "source": "source"}
-    template = f"SELECT {_listed({**key, **counts})} FROM {{events}} AS e GROUP BY 1, 2"
-    return Rollup("quality", tuple(key), tuple(counts), template)
+    return Rollup("quality", tuple(key), tuple(counts), f"SELECT {listed({**key, **counts})} FROM {{events}} AS e")
+
+
+def _links() -> Rollup:
+    """Clicks of a message that is a test count nowhere, even if the click itself does not say so."""
+    key, human = ("campaign_id", "email_id", "link"), "count(*) FILTER (WHERE is_machine IS NOT TRUE)"
+    columns = {
+        "weight": "weight",
+        "message_id": "message_id",
+        "campaign_id": "campaign_id",
+        "email_id": "email_id",
+        "link": "coalesce(link, '')",
+        "link_url": 'max(link_url COLLATE "C")',
+        "clicks": "weight",
+        "human_clicks": f"CASE WHEN {human} > 0 THEN weight ELSE 0 END",
+        "click_events": "weight * count(*)",
+        "human_click_events": f"weight * {human}",
+    }
+    template = (
+        f"SELECT {listed(columns)} FROM {{events}} AS e WHERE kind = 'clicked' AND NOT EXISTS (SELECT 1 FROM {{events}} AS test"
+        " WHERE test.is_test AND test.message_id = e.message_id AND test.weight = e.weight) GROUP BY 1, 2, 3, 4, 5"
+    )
+    keys = (
+        "SELECT DISTINCT e.group_key FROM email.events AS e JOIN {lost} AS l ON l.campaign_id = e.campaign_id"
+        " AND l.email_id = e.email_id AND l.link = coalesce(e.link, '') WHERE e.kind = 'clicked'"
+    )
+    sums = ("clicks", "human_clicks", "click_events", "human_click_events")
+    return Rollup("links", key, sums, template, [Peak(["link_url"])], Again("events", "group_key", keys))
 
 
 def _recipients() -> Rollup:
-    counts = {name: f"count(*) FILTER (WHERE {which})" for name, (which, _) in OF_MESSAGES.items()}
-    last = '(array_agg({} ORDER BY sent_at DESC, email COLLATE "C" DESC) FILTER (WHERE email IS NOT NULL))[1]'
     peaks = {
-        "is_matched": "bool_or(is_matched)",
-        "email_sent_at": "max(sent_at) FILTER (WHERE email IS NOT NULL)",
-        "email": last.format("email"),
-        "domain": last.format("domain"),
-        "first_sent_at": "min(sent_at)",
-        "last_sent_at": "max(sent_at)",
-        "last_delivered_at": "max(delivered_at)",
-        "last_human_opened_at": "max(human_opened_at)",
-        "last_human_clicked_at": "max(human_clicked_at)",
-        "unsubscribed_at": "max(unsubscribed_at)",
-        "complained_at": "max(complained_at)",
-        "hard_bounced_at": "max(bounced_at) FILTER (WHERE is_bounced AND bounce_type = 'hard')",
+        "is_matched": "is_matched",
+        "email_sent_at": "CASE WHEN email IS NOT NULL THEN sent_at END",
+        "email": "email",
+        "first_sent_at": "sent_at",
+        "last_sent_at": "sent_at",
+        "last_delivered_at": "delivered_at",
+        "last_human_opened_at": "human_opened_at",
+        "last_human_clicked_at": "human_clicked_at",
+        "unsubscribed_at": "unsubscribed_at",
+        "complained_at": "complained_at",
+        "hard_bounced_at": "CASE WHEN is_bounced AND bounce_type = 'hard' THEN bounced_at END",
     }
-    together = ("email_sent_at", "email", "domain")
-    key = ("recipient_key", "person_key")
+    together, key = ("email_sent_at", "email"), ("recipient_key", "person_key")
+    counts = {name: f"CASE WHEN {which} THEN weight ELSE 0 END" for name, (which, _) in OF_MESSAGES.items()}
     return Rollup(
         "recipients",
         key,
         tuple(counts),
-        f"SELECT {_listed({**_same(*key), **counts, **peaks})} FROM {{messages}} AS m GROUP BY 1, 2",
-        peaks=[
-            Peak(together),
-            *(Peak([name], is_least=name == "first_sent_at") for name in peaks if name not in together),
-        ],
-        again=Again("messages", "person_key", "SELECT DISTINCT person_key FROM {lost}"),
-        computed={"domain": "coalesce(m.domain, '')"},
+        f"SELECT {listed({'weight': 'weight', **_same(*key), **counts, **peaks})} FROM {{messages}} AS m",
+        [Peak(together), *(Peak([name], is_least=name == "first_sent_at") for name in peaks if name not in together)],
+        Again("messages", "person_key", "SELECT DISTINCT person_key FROM {lost}"),
+        computed={"domain": "split_part(coalesce(m.email, ''), '@', 2)"},
         by="person_key",
     )

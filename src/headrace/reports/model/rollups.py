@@ -8,39 +8,47 @@ A greatest or least value moves with what is new; only where its former holder i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-from headrace.reports.model.derived import Peak, Rollup, declared, filled, sources
+from headrace.reports.model import derived
+from headrace.reports.model.derived import BEFORE, NOW, RATES, Peak, Rollup, Side, listed
 from headrace.reports.model.engine import Engine
-from headrace.reports.model.schema import SCHEMA, TABLES, Type
+from headrace.reports.model.schema import COUNTS, SCHEMA, TABLES, Type
 from headrace.reports.model.settings import ModelSettings
 from headrace.warehouses.base import Derivation
 
 STEP: Final = "rollup"
-SIDES: Final = ("messages", "events", "attribution")
+OF_INCREMENT: Final = {
+    "facts": f"{STEP}_facts",
+    "days": f"{STEP}_days",
+    "messages": f"({derived.messages((NOW, BEFORE))})",
+    "events": f"({derived.events((NOW, BEFORE))})",
+}
+"""What a template's names stand for."""
 
 
 def apply(derivation: Derivation, engine: Engine, settings: ModelSettings) -> None:
     """Within an increment, after attribution. Needs `incoming_names` and all `old_` and `new_` tables."""
-    renamed = _keep_names(derivation, engine)
-    changed = _changed(derivation)
-    active = [
-        rollup for rollup in declared(engine, settings) if any(f"{{{side}}}" in rollup.template for side in changed)
-    ]
+    later_names = _keep_names(derivation, engine)
+    tables = _tables(derivation, engine, settings)
+    active = [rollup for rollup in derived.declared(engine) if any(f"{{{name}}}" in rollup.template for name in tables)]
     for rollup in active:
-        derivation.run(_made(engine, settings, rollup))
-    _write(derivation, engine, settings, active)
-    if renamed:
-        of_campaigns = (
-            f"UPDATE {SCHEMA}.campaigns AS c SET campaign_name = n.campaign_name FROM {STEP}_names AS n"
-            " WHERE c.campaign_id = n.campaign_id AND c.campaign_name IS DISTINCT FROM n.campaign_name"
-        )
-        derivation.run([of_campaigns])
+        derivation.run(_changes(engine, rollup, OF_INCREMENT))
+    tallies = _tallies(derivation, active)
+    for rollup in active:
+        rows, odd = tallies[rollup.table]
+        if rows:
+            derivation.run(_exchange(engine, rollup, odd) if rollup.peaks else _add(rollup, odd))
+    touched = ["SELECT campaign_id FROM rollup_names"] if later_names else []
+    if tallies.get("campaign_sends", (0, 0))[0]:
+        touched.append("SELECT campaign_id FROM rollup_campaign_sends")
+    if touched:
+        derivation.run(_campaigns(engine, " UNION ".join(touched)))
 
 
 def _keep_names(derivation: Derivation, engine: Engine) -> bool:
-    """Whether there is a name that is later than the one that is kept. Events without campaign are no campaign that has one."""
+    """Whether a campaign is called otherwise now. Events without campaign are no campaign that has a name."""
     of_name = (
         "SELECT campaign_id, campaign_name, max(happened_at) AS happened_at FROM incoming_names"
         " WHERE campaign_id <> '' AND campaign_name IS NOT NULL GROUP BY 1, 2"
@@ -54,77 +62,81 @@ def _keep_names(derivation: Derivation, engine: Engine) -> bool:
         ' OR (r.happened_at = k.happened_at AND r.campaign_name COLLATE "C" > k.campaign_name COLLATE "C")'
     )
     later = (
-        f"SELECT r.campaign_id, r.campaign_name, r.happened_at FROM ({ranked}) AS r"
-        f" LEFT JOIN {SCHEMA}.names AS k ON k.campaign_id = r.campaign_id WHERE r.place = 1 AND ({is_later})"
+        "SELECT r.campaign_id, r.campaign_name, r.happened_at, r.campaign_name IS DISTINCT FROM k.campaign_name AS is_other"
+        f" FROM ({ranked}) AS r LEFT JOIN {SCHEMA}.names AS k ON k.campaign_id = r.campaign_id"
+        f" WHERE r.place = 1 AND ({is_later})"
     )
-    derivation.run(engine.temporary(f"{STEP}_names", later))
-    if not _count(derivation, f"SELECT count(*) AS n FROM {STEP}_names"):
-        return False
+    derivation.run(engine.temporary(f"{STEP}_later", later))
+    found = derivation.fetch(f"SELECT count(*) AS n, count(*) FILTER (WHERE is_other) AS others FROM {STEP}_later")
+    told = found.to_pylist()[0]
     columns = "campaign_id, campaign_name, happened_at"
-    derivation.run(
-        [
-            f"DELETE FROM {SCHEMA}.names AS k USING {STEP}_names AS n WHERE k.campaign_id = n.campaign_id",
-            f"INSERT INTO {SCHEMA}.names ({columns}) SELECT {columns} FROM {STEP}_names",
-        ]
-    )
-    return True
+    if told["n"]:
+        derivation.run(
+            [
+                f"DELETE FROM {SCHEMA}.names AS k USING {STEP}_later AS n WHERE k.campaign_id = n.campaign_id",
+                f"INSERT INTO {SCHEMA}.names ({columns}) SELECT {columns} FROM {STEP}_later",
+            ]
+        )
+    if told["others"]:
+        derivation.run(engine.temporary(f"{STEP}_names", f"SELECT campaign_id FROM {STEP}_later WHERE is_other"))
+    return bool(told["others"])
 
 
-def _count(derivation: Derivation, query: str) -> int:
-    return int(derivation.fetch(query).column("n")[0].as_py())
-
-
-def _changed(derivation: Derivation) -> Sequence[str]:
-    """Of SIDES those of which anything is old or new."""
+def _tables(derivation: Derivation, engine: Engine, settings: ModelSettings) -> Collection[str]:
+    """Which of a template's tables have rows; those are made."""
+    sides = ("messages", "events", "attribution")
     counts = ", ".join(
-        f"(SELECT count(*) FROM old_{side}) + (SELECT count(*) FROM new_{side}) AS {side}" for side in SIDES
+        f"(SELECT count(*) FROM old_{side}) + (SELECT count(*) FROM new_{side}) AS {side}" for side in sides
     )
     found = derivation.fetch(f"SELECT {counts}").to_pylist()[0]
-    return [side for side in SIDES if found[side]]
+    tables = [side for side in ("messages", "events") if found[side]]
+    if found["messages"] or found["attribution"]:
+        derivation.run(engine.temporary(f"{STEP}_facts", derived.facts(engine, settings, (NOW, BEFORE))))
+        days = derived.days().replace("{facts}", f"{STEP}_facts")
+        derivation.run(engine.temporary(f"{STEP}_days", days))
+        tables += ["facts", "days"]
+    elif found["events"]:  # list_health reads both
+        nothing = "SELECT '' AS source, '' AS list_id, '' AS measure, 0 AS n, " + engine.null(Type.DAY)
+        derivation.run(engine.temporary(f"{STEP}_days", f"{nothing} AS day WHERE false"))
+    return tables
 
 
-def _made(engine: Engine, settings: ModelSettings, rollup: Rollup) -> Sequence[str]:
-    """Statements that make `rollup_delta_x`, what changes in a row's sums and its peaks on both sides, and `rollup_x`, the rows as
-    they will be, with `was_there`, and `is_lost` where a peak's former holder is gone."""
+def filled(template: str, tables: Mapping[str, str]) -> str:
+    for name, table in tables.items():
+        template = template.replace(f"{{{name}}}", table)
+    return template
+
+
+def _changes(engine: Engine, rollup: Rollup, tables: Mapping[str, str]) -> Sequence[str]:
+    """Statements that make `rollup_x`: the differences of sums, or with peaks the rows as they will be, unless they are lost."""
+    types = TABLES[rollup.table].columns
+    sums = {name: engine.cast(f"sum({name})", types[name].type) for name in rollup.sums}
+    rows, keys = filled(rollup.template, tables), ", ".join(rollup.key)
+    if not rollup.peaks:
+        differ = " OR ".join(f"{name} <> 0" for name in rollup.sums)
+        select = f"SELECT {keys}, {listed(sums)} FROM ({rows}) AS parts GROUP BY {keys}"
+        return engine.temporary(f"{STEP}_{rollup.table}", f"SELECT * FROM ({select}) AS d WHERE {differ}")
+    for peak in rollup.peaks:
+        for column in peak.columns:
+            type_ = types[column].type
+            sums[f"new_{column}"] = peak.aggregate(column, type_, "weight > 0")
+            sums[f"old_{column}"] = peak.aggregate(column, type_, "weight < 0")
     delta, stored = f"{STEP}_delta_{rollup.table}", f"{SCHEMA}.{rollup.table}"
-    statements = [*engine.temporary(delta, delta_query(engine, settings, rollup))]
+    statements = [*engine.temporary(delta, f"SELECT {keys}, {listed(sums)} FROM ({rows}) AS parts GROUP BY {keys}")]
     if rollup.by:
         stored = f"{STEP}_stored_{rollup.table}"
         statements += engine.pick(stored, rollup.table, rollup.by, delta)
-    types = TABLES[rollup.table].columns
-    sums = [engine.cast(f"coalesce(t.{name}, 0) + d.{name}", types[name].type) + f" AS {name}" for name in rollup.sums]
-    peaks = [
-        f"CASE WHEN {_is_new(rollup, peak)} THEN d.new_{column} ELSE t.{column} END AS {column}"
-        for peak in rollup.peaks
-        for column in peak.columns
-    ]
-    lost = " OR ".join(_is_lost(rollup, peak) for peak in rollup.peaks) or "false"
-    keys = [f"d.{column}" for column in rollup.key]
-    listed = ", ".join([*keys, *sums, *peaks, f"t.{rollup.key[0]} IS NOT NULL AS was_there", f"{lost} AS is_lost"])
-    select = f"SELECT {listed} FROM {delta} AS d LEFT JOIN {stored} AS t ON {_same_key(rollup, 'd', 't')}"
-    return [*statements, *engine.temporary(f"{STEP}_{rollup.table}", select)]
+    return [*statements, *engine.temporary(f"{STEP}_{rollup.table}", _merged(rollup, delta, stored))]
 
 
-def delta_query(engine: Engine, settings: ModelSettings, rollup: Rollup) -> str:
-    """The keys whose sums or peaks are not the same on both sides."""
-    types = TABLES[rollup.table].columns
-    sides = " UNION ALL ".join(
-        f"SELECT {weight} AS weight, side.* FROM ({filled(rollup.template, sources(engine, settings, prefix))}) AS side"
-        for weight, prefix in ((1, "new_"), (-1, "old_"))
-    )
-    sums = {name: f"sum(weight * {name})" for name in rollup.sums}
-    listed = [*rollup.key, *(engine.cast(sql, types[name].type) + f" AS {name}" for name, sql in sums.items())]
-    differs = [f"{sql} <> 0" for sql in sums.values()]
-    for column in (column for peak in rollup.peaks for column in peak.columns):
-        # There is one row a side, whatever aggregate takes it; booleans have no max on PostgreSQL.
-        one = "bool_or" if types[column].type is Type.TRUTH else "max"
-        new, old = (f"{one}({column}) FILTER (WHERE weight = {weight})" for weight in (1, -1))
-        listed += [f"{new} AS new_{column}", f"{old} AS old_{column}"]
-        differs.append(f"{new} IS DISTINCT FROM {old}")
-    return (
-        f"SELECT {', '.join(listed)} FROM ({sides}) AS sides GROUP BY {', '.join(rollup.key)}"
-        f" HAVING {' OR '.join(differs)}"
-    )
+def _merged(rollup: Rollup, delta: str, stored: str) -> str:
+    columns = {key: f"d.{key}" for key in rollup.key}
+    columns |= {name: f"coalesce(t.{name}, 0) + d.{name}" for name in rollup.sums}
+    for peak in rollup.peaks:
+        for column in peak.columns:
+            columns[column] = f"CASE WHEN {_is_new(rollup, peak)} THEN d.new_{column} ELSE t.{column} END"
+    columns["is_lost"] = " OR ".join(_is_lost(rollup, peak) for peak in rollup.peaks)
+    return f"SELECT {listed(columns)} FROM {delta} AS d LEFT JOIN {stored} AS t ON {_same_key(rollup, 'd', 't')}"
 
 
 def _same_key(rollup: Rollup, one: str, other: str) -> str:
@@ -140,114 +152,111 @@ def _same_key(rollup: Rollup, one: str, other: str) -> str:
 def _is_new(rollup: Rollup, peak: Peak) -> str:
     """The peak is that of the new side, or the stored one is the same."""
     first = peak.columns[0]
-    return f"(d.new_{first} IS NOT NULL AND (t.{first} IS NULL OR NOT {_beats(rollup, peak, 't.', 'd.new_')}))"
+    return f"(d.new_{first} IS NOT NULL AND (t.{first} IS NULL OR NOT {_beats(rollup, peak)}))"
+
+
+def _beats(rollup: Rollup, peak: Peak) -> str:
+    """The stored one, column after column, the first of which is not null on both sides."""
+    sign, sql = "<" if peak.is_least else ">", ""
+    for column in reversed(peak.columns):
+        order = ' COLLATE "C"' if TABLES[rollup.table].columns[column].type is Type.TEXT else ""
+        more = f"t.{column}{order} {sign} d.new_{column}{order}"
+        sql = f"({more} OR (t.{column} = d.new_{column} AND {sql}))" if sql else f"({more})"
+    return sql
 
 
 def _is_lost(rollup: Rollup, peak: Peak) -> str:
     """The stored peak was the old side's, which now has less to show."""
-    same = " AND ".join(f"d.old_{column} IS NOT DISTINCT FROM t.{column}" for column in peak.columns)
-    return f"(d.old_{peak.columns[0]} IS NOT NULL AND {same} AND NOT {_is_new(rollup, peak)})"
+    same = " AND ".join(f"d.old_{column} = t.{column}" for column in peak.columns)
+    return f"coalesce({same} AND NOT {_is_new(rollup, peak)}, false)"
 
 
-def _beats(rollup: Rollup, peak: Peak, one: str, other: str) -> str:
-    """Column after column, the first of which is not null on both sides."""
-    sign = "<" if peak.is_least else ">"
-    sql = ""
-    for column in reversed(peak.columns):
-        order = ' COLLATE "C"' if TABLES[rollup.table].columns[column].type is Type.TEXT else ""
-        more = f"{one}{column}{order} {sign} {other}{column}{order}"
-        sql = f"({more} OR ({one}{column} = {other}{column} AND {sql}))" if sql else f"({more})"
-    return sql
-
-
-def _write(derivation: Derivation, engine: Engine, settings: ModelSettings, rollups: Sequence[Rollup]) -> None:
-    if not rollups:
-        return
-    found = _tallies(derivation, rollups)
-    lost = [rollup for rollup in rollups if found[rollup.table]["lost"]]
-    for rollup in lost:
-        derivation.run(_found_again(engine, settings, rollup))
-    if lost:
-        found |= _tallies(derivation, lost)
-    for rollup in rollups:
-        tally = found[rollup.table]
-        if rollup.by:
-            derivation.run(_exchange(engine, rollup))
-        else:
-            derivation.run([sql for what, sql in _changes(rollup).items() if tally[what]])
-
-
-def _tallies(derivation: Derivation, rollups: Iterable[Rollup]) -> dict[str, dict[str, int]]:
-    """By table, how many rows are changed, added, emptied and lost."""
+def _tallies(derivation: Derivation, rollups: Sequence[Rollup]) -> Mapping[str, tuple[int, int]]:
+    """By table, how many rows change, and in how many of them sums fall or peaks are lost."""
     queries = [
-        f"SELECT '{rollup.table}' AS of_table, count(*) FILTER (WHERE was_there AND NOT {empty}) AS changed,"
-        f" count(*) FILTER (WHERE NOT was_there AND NOT {empty}) AS added,"
-        f" count(*) FILTER (WHERE was_there AND {empty}) AS emptied,"
-        f" count(*) FILTER (WHERE is_lost) AS lost FROM {STEP}_{rollup.table} AS m"
+        f"SELECT '{rollup.table}' AS of_table, count(*) AS changed, count(*) FILTER (WHERE {odd}) AS odd FROM {STEP}_{rollup.table}"
         for rollup in rollups
-        for empty in [_is_empty(rollup)]
+        for odd in ["is_lost" if rollup.peaks else f"least({', '.join(rollup.sums)}) < 0"]
     ]
-    return {row.pop("of_table"): row for row in derivation.fetch(" UNION ALL ".join(queries)).to_pylist()}
+    rows = derivation.fetch(" UNION ALL ".join(queries)).to_pylist() if queries else []
+    return {row["of_table"]: (row["changed"], row["odd"]) for row in rows}
 
 
-def _is_empty(rollup: Rollup) -> str:
-    nothing = [f"m.{name} = 0" for name in rollup.sums]
-    return "(" + " AND ".join([*nothing, *(f"m.{peak.columns[0]} IS NULL" for peak in rollup.peaks)]) + ")"
+def _add(rollup: Rollup, falling: int) -> Sequence[str]:
+    """Where a sum falls, the row may have nothing left."""
+    table, delta, same = f"{SCHEMA}.{rollup.table}", f"{STEP}_{rollup.table}", _same_key(rollup, "t", "d")
+    sets = ", ".join(f"{name} = t.{name} + d.{name}" for name in rollup.sums)
+    columns = ", ".join([*rollup.key, *rollup.sums])
+    empty = " AND ".join(f"t.{name} = 0" for name in rollup.sums)
+    statements = [
+        f"UPDATE {table} AS t SET {sets} FROM {delta} AS d WHERE {same}",
+        f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {delta} AS d WHERE NOT EXISTS (SELECT 1 FROM {table} AS t WHERE {same})",
+    ]
+    return [*statements, f"DELETE FROM {table} AS t USING {delta} AS d WHERE {same} AND {empty}"][: 3 if falling else 2]
 
 
-def _found_again(engine: Engine, settings: ModelSettings, rollup: Rollup) -> Sequence[str]:
+def _exchange(engine: Engine, rollup: Rollup, lost: int) -> Sequence[str]:
+    """Away with the former rows, in with those that have anything."""
+    made = f"{STEP}_{rollup.table}"
+    columns = {name: f"m.{name}" for name in TABLES[rollup.table].columns} | dict(rollup.computed)
+    some = " OR ".join(
+        [*(f"m.{name} <> 0" for name in rollup.sums), *(f"m.{peak.columns[0]} IS NOT NULL" for peak in rollup.peaks)]
+    )
+    former = f"DELETE FROM {SCHEMA}.{rollup.table} AS t USING {made} AS m WHERE {_same_key(rollup, 't', 'm')}"
+    if rollup.by:
+        places = (
+            f"SELECT s.place FROM {STEP}_stored_{rollup.table} AS s JOIN {made} AS m ON {_same_key(rollup, 's', 'm')}"
+        )
+        [former] = engine.remove(rollup.table, f"({places}) AS former")
+    return [
+        *(_found_again(engine, rollup) if lost else ()),
+        former,
+        f"INSERT INTO {SCHEMA}.{rollup.table} ({', '.join(columns)}) SELECT {listed(columns)} FROM {made} AS m WHERE {some}",
+    ]
+
+
+def _found_again(engine: Engine, rollup: Rollup) -> Sequence[str]:
     """Statements that give lost rows the peaks of what there is now."""
     assert rollup.again  # noqa: S101 - what has peaks has this
-    made, lost, source = f"{STEP}_{rollup.table}", f"{STEP}_lost_{rollup.table}", f"{STEP}_again_{rollup.table}"
-    columns = [column for peak in rollup.peaks for column in peak.columns]
-    tables = dict(sources(engine, settings, f"{SCHEMA}."))
-    tables |= {name: of.replace(f"{SCHEMA}.{rollup.again.table}", source) for name, of in tables.items()}
-    listed = ", ".join([*(f"l.{column}" for column in rollup.key), *(f"w.{column}" for column in columns)])
-    whole = (
-        f"SELECT {listed} FROM {lost} AS l LEFT JOIN ({filled(rollup.template, tables)}) AS w"
-        f" ON {_same_key(rollup, 'l', 'w')}"
-    )
-    sets = ", ".join(f"{column} = w.{column}" for column in columns)
+    made, lost, source = f"{STEP}_{rollup.table}", f"{STEP}_lost_{rollup.table}", f"{STEP}_again_{rollup.again.table}"
+    types = TABLES[rollup.table].columns
+    peaks = {name: peak.aggregate(name, types[name].type) for peak in rollup.peaks for name in peak.columns}
+    side, keys = [Side(f"{STEP}_again_", 1)], ", ".join(rollup.key)
+    tables = {"messages": f"({derived.messages(side)})", "events": f"({derived.events(side)})"}
+    whole = f"SELECT {keys}, {listed(peaks)} FROM ({filled(rollup.template, tables)}) AS parts GROUP BY {keys}"
+    columns = {key: f"l.{key}" for key in rollup.key} | {name: f"w.{name}" for name in peaks}
+    again = f"SELECT {listed(columns)} FROM {lost} AS l LEFT JOIN ({whole}) AS w ON {_same_key(rollup, 'l', 'w')}"
+    sets = ", ".join(f"{name} = w.{name}" for name in peaks)
     return [
-        *engine.temporary(lost, f"SELECT {', '.join(rollup.key)} FROM {made} AS m WHERE is_lost"),
+        *engine.temporary(lost, f"SELECT {keys} FROM {made} AS m WHERE is_lost"),
         *engine.temporary(f"{source}_keys", rollup.again.keys.replace("{lost}", lost)),
         *engine.pick(source, rollup.again.table, rollup.again.column, f"{source}_keys"),
-        f"UPDATE {made} AS m SET {sets} FROM ({whole}) AS w WHERE {_same_key(rollup, 'm', 'w')}",
+        f"UPDATE {made} AS m SET {sets} FROM ({again}) AS w WHERE {_same_key(rollup, 'm', 'w')}",
     ]
 
 
-def _final(rollup: Rollup, which: str) -> str:
-    """The rows as they are written."""
-    columns = {column: f"m.{column}" for column in rollup.columns} | dict(rollup.computed)
-    listed = ", ".join(f"{sql} AS {column}" for column, sql in columns.items())
-    return f"SELECT {listed} FROM {STEP}_{rollup.table} AS m WHERE {which}"
-
-
-def _insert(rollup: Rollup, which: str) -> str:
-    columns = ", ".join(dict.fromkeys([*rollup.columns, *rollup.computed]))
-    return f"INSERT INTO {SCHEMA}.{rollup.table} ({columns}) {_final(rollup, which)}"
-
-
-def _changes(rollup: Rollup) -> dict[str, str]:
-    empty = _is_empty(rollup)
-    names = dict.fromkeys([*rollup.columns, *rollup.computed])
-    sets = ", ".join(f"{column} = f.{column}" for column in names if column not in rollup.key)
-    return {
-        "emptied": f"DELETE FROM {SCHEMA}.{rollup.table} AS t USING {STEP}_{rollup.table} AS m"
-        f" WHERE {_same_key(rollup, 't', 'm')} AND {empty}",
-        "changed": f"UPDATE {SCHEMA}.{rollup.table} AS t SET {sets}"
-        f" FROM ({_final(rollup, f'm.was_there AND NOT {empty}')}) AS f WHERE {_same_key(rollup, 't', 'f')}",
-        "added": _insert(rollup, f"NOT m.was_there AND NOT {empty}"),
+def campaigns_query(engine: Engine, which: str) -> str:
+    """The rows of `email.campaigns` as `campaign_sends` and `names` have them."""
+    sums = {name: engine.cast(f"sum({name})", of.type) for name, of in COUNTS.items()}
+    rates = {
+        rate: f"{engine.cast(f's.{above}', Type.RATE)} / nullif({engine.cast(f's.{below}', Type.RATE)}, 0)"
+        for rate, (above, below) in RATES.items()
     }
-
-
-def _exchange(engine: Engine, rollup: Rollup) -> Sequence[str]:
-    """For tables whose rows were picked: away with the former ones, in with the others."""
-    former = (
-        f"SELECT s.place FROM {STEP}_stored_{rollup.table} AS s"
-        f" JOIN {STEP}_{rollup.table} AS m ON {_same_key(rollup, 's', 'm')}"
+    columns = {
+        "campaign_id": "s.campaign_id",
+        "campaign_name": "n.campaign_name",
+        **{n: f"s.{n}" for n in COUNTS},
+        **rates,
+    }
+    sends = f"SELECT campaign_id, {listed(sums)} FROM {SCHEMA}.campaign_sends WHERE {which} GROUP BY campaign_id"
+    return (
+        f"SELECT {listed(columns)} FROM ({sends}) AS s LEFT JOIN {SCHEMA}.names AS n ON n.campaign_id = s.campaign_id"
     )
+
+
+def _campaigns(engine: Engine, touched: str) -> Sequence[str]:
+    columns, which = ", ".join(TABLES["campaigns"].columns), f"campaign_id IN ({touched})"
     return [
-        *engine.remove(rollup.table, f"({former}) AS former"),
-        _insert(rollup, f"NOT {_is_empty(rollup)}"),
+        f"DELETE FROM {SCHEMA}.campaigns WHERE {which}",
+        f"INSERT INTO {SCHEMA}.campaigns ({columns}) SELECT {columns} FROM ({campaigns_query(engine, which)}) AS made",
     ]
