@@ -97,6 +97,8 @@ def test_the_file_of_the_defaults_shows_every_part() -> None:
         (b"\xff", "the file is no TOML in UTF-8"),
         ("goals = [", "the file is no TOML: "),
         ("a = " + "[" * 5_000, "the file is no TOML"),
+        ("a = " + "1" * 5_000, "the file is no TOML: Exceeds the limit"),
+        ("disabled_rules = [1979-05-27]", "Expected `str`"),
         ("colour = 1", "unknown field `colour`"),
         ("[[rules]]\nname = 'a'\nsentence = 's'\nwhen = [['ip']]", "$.rules[0].when[0]"),
         ("x" * 5_000_001, "the file has more than 5,000,000 bytes"),

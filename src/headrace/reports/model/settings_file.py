@@ -24,9 +24,9 @@ def read(text: str | bytes) -> ModelSettings:
         raise ConfigError(f"{STEP}: the file has more than {MOST_BYTES:,} bytes")
     try:
         return converted(tomllib.loads(text.decode() if isinstance(text, bytes) else text))
-    except (UnicodeDecodeError, RecursionError) as error:
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{STEP}: the file is no TOML in UTF-8: {error}") from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also a number of too many digits
         raise ConfigError(f"{STEP}: the file is no TOML: {error}") from None
 
 
