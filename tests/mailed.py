@@ -31,10 +31,12 @@ SOURCES: Final = {
 ORIGIN: Final = Origin("203.0.113.7")
 
 
-def entries(recipients: int, campaigns: int, realism: Realism, seed: int = 1) -> Iterator[LogEntry]:
+def entries(
+    recipients: int, campaigns: int, realism: Realism, seed: int = 1, end: datetime = END
+) -> Iterator[LogEntry]:
     """Each event is received when it was sent."""
     kinds = {slug: base.configured(source.kind, slug, {}) for slug, source in SOURCES.items()}
-    for event in simulate(recipients, campaigns, seed, END, realism):
+    for event in simulate(recipients, campaigns, seed, end, realism):
         slug = "shop" if is_of_shop(event) else "selligent"
         body = json.dumps({"batch": [event]}).encode()
         accepted = accept.batched(incoming.batch(body), kinds[slug], _sent_at(event), ORIGIN)

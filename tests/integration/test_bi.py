@@ -84,6 +84,8 @@ def test_the_role_reads_every_table(scene: Scene) -> None:
 def test_the_role_reads_after_a_rebuild_and_what_is_added(scene: Scene) -> None:
     assert isinstance(scene.warehouse, Deriving)
     before = scene.read("SELECT campaign_id, delivered FROM email.campaigns ORDER BY 1")
+    views = ["CREATE SCHEMA own", "CREATE VIEW own.campaigns AS SELECT * FROM email.campaigns"]
+    scene.warehouse.derive(lambda derivation: derivation.run(views))
     model = EmailModel(scene.warehouse, mailed.MAIL_SOURCES, mailed.MODEL)
     model.rebuild(scene.warehouse.tables())
     assert before == scene.read("SELECT campaign_id, delivered FROM email.campaigns ORDER BY 1")

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
 import email_rows
 import email_tables
+import mailed
 from dbt_project import Check, Project
 from headrace.errors import QueryError
 from headrace.reports.model.schema import TABLES
+from headrace.simulator.realism import FULL
 from headrace.warehouses.base import Derivation, Deriving, Warehouse
 
 ENGINES: Final = ("duckdb", "postgresql")
@@ -33,28 +36,31 @@ def built(warehouse: Warehouse) -> None:
     warehouse.derive(work)
 
 
+@contextmanager
+def both(factory: pytest.TempPathFactory, fill: Callable[[Warehouse], None]) -> Iterator[Mapping[str, Warehouse]]:
+    """Both engines, filled, with the package's models."""
+    with ExitStack() as stack:
+        warehouses: dict[str, Warehouse] = {}
+        for name in ENGINES:
+            warehouse: Warehouse = importlib.import_module(f"engines.{name}").fresh(factory.mktemp(name))()
+            stack.callback(warehouse.close)
+            fill(warehouse)
+            built(warehouse)
+            warehouses[name] = warehouse
+        yield warehouses
+
+
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Warehouse]]:
     """Rows that agree in nothing, the same on both engines."""
-    yield from _both(tmp_path_factory, email_rows.rows())
 
+    def fill(warehouse: Warehouse) -> None:
+        assert isinstance(warehouse, Deriving)
+        email_tables.create(warehouse)
+        email_tables.fill(warehouse, email_rows.rows())
 
-def _both(
-    factory: pytest.TempPathFactory, rows: Mapping[str, Sequence[Mapping[str, Any]]]
-) -> Iterator[Mapping[str, Warehouse]]:
-    warehouses: dict[str, Warehouse] = {}
-    try:
-        for name in ENGINES:
-            warehouse: Warehouse = importlib.import_module(f"engines.{name}").fresh(factory.mktemp(name))()
-            warehouses[name] = warehouse
-            assert isinstance(warehouse, Deriving)
-            email_tables.create(warehouse)
-            email_tables.fill(warehouse, rows)
-            built(warehouse)
+    with both(tmp_path_factory, fill) as warehouses:
         yield warehouses
-    finally:
-        for warehouse in warehouses.values():
-            warehouse.close()
 
 
 def wrong(warehouse: Warehouse, check: Check) -> int:
@@ -91,6 +97,21 @@ def test_each_check_finds_the_same_on_both_engines(odd: Mapping[str, Warehouse])
     assert len(CHECKS) > 100
     of_agreement = [check.name for check in CHECKS if " " not in check.name]
     assert [] == [name for name in of_agreement if not found[name][0]], "the control: odd rows do not agree"
+
+
+def test_what_the_model_makes_of_simulated_mails_passes_every_check(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Its control is the test above."""
+    log = list(mailed.entries(150, 2, FULL))
+
+    def fill(warehouse: Warehouse) -> None:
+        mailed.loaded(warehouse, log)
+        mailed.modelled(warehouse)
+
+    with both(tmp_path_factory, fill) as warehouses:
+        for warehouse in warehouses.values():
+            assert [] == [check.name for check in CHECKS if wrong(warehouse, check)]
+            for model in PROJECT.files:
+                assert warehouse.query(f"SELECT * FROM analytics.{model}", max_rows=10_000, timeout_seconds=60).rows
 
 
 def test_a_check_of_a_column_that_is_not_there_fails(odd: Mapping[str, Warehouse]) -> None:

@@ -17,7 +17,7 @@ def reference(text: str) -> str:
 
 
 def test_the_tables_are_documented_as_they_are() -> None:
-    assert markdown() == reference(TEXT), "run python -m headrace.reports.model and put it at the document's end"
+    assert markdown() == reference(TEXT), "run python -m headrace.reports.model into docs/email-model.md"
 
 
 def test_another_sentence_would_be_seen() -> None:

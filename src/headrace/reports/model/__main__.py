@@ -1,10 +1,12 @@
-"""The tables of the schema `email` as documentation: `python -m headrace.reports.model` prints them as Markdown, with `dbt` as sources.yml."""
+"""The tables of the schema `email` as documentation: `python -m headrace.reports.model` prints them as Markdown, with `dbt` as sources.yml,
+and `into FILE` puts them at the end of a document."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from headrace.reports.model.kinds import KINDS
@@ -60,7 +62,7 @@ def markdown() -> str:
     parts = [
         HEADING,
         "",
-        "Written from the code by `python -m headrace.reports.model`. Times are in UTC, amounts exact to four places after the point, rates fractions from 0 to 1, null when the",
+        "Written from the code by `python -m headrace.reports.model into docs/email-model.md`. Times are in UTC, amounts exact to four places after the point, rates fractions from 0 to 1, null when the",
         "denominator is 0. Below each name stands what makes a row unique.",
         "",
     ]
@@ -169,5 +171,18 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
+def main(arguments: Sequence[str]) -> None:
+    match arguments:
+        case []:
+            sys.stdout.write(markdown())
+        case ["dbt"]:
+            sys.stdout.write(dbt_sources())
+        case ["into", file]:
+            document = Path(file)
+            document.write_text(document.read_text().partition(HEADING)[0] + markdown())
+        case _:
+            sys.exit("python -m headrace.reports.model [dbt | into FILE.md]")
+
+
 if __name__ == "__main__":
-    sys.stdout.write(dbt_sources() if sys.argv[1:] == ["dbt"] else markdown())
+    main(sys.argv[1:])
