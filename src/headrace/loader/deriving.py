@@ -15,7 +15,6 @@ logger = logging.getLogger(__name__)
 
 SHARE: Final = 0.2
 """Of the loader's time at the most, while events come in: a quarter of what the loads may take."""
-LEAST_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = 5.0
 BROKEN_SECONDS: Final = 60.0
 
@@ -47,9 +46,16 @@ class DerivedState(NamedTuple):
 class Deriving:
     """Only the loader's thread calls it; `state` may be asked from any."""
 
-    def __init__(self, model: Callable[[], Model | None], monotonic: Callable[[], float] = time.monotonic) -> None:
-        """`model` gives another object when what was chosen has changed; None: there is none for this warehouse."""
+    def __init__(
+        self,
+        model: Callable[[], Model | None],
+        interval_seconds: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`model` gives another object when what was chosen has changed; None: there is none for this warehouse. `interval_seconds`:
+        from one increment to the next while nothing waits but what came in meanwhile."""
         self._model = model
+        self._interval_seconds = interval_seconds
         self._monotonic = monotonic
         self._current: Model | None = None
         self._is_behind = True
@@ -86,9 +92,11 @@ class Deriving:
             return False
         seconds = self._monotonic() - began
         self._is_behind = done.is_more
-        self._next = (
-            began + seconds + (max(LEAST_SECONDS, seconds * (1 / SHARE - 1)) if in_haste or not done.is_more else 0)
-        )
+        share = seconds * (1 / SHARE - 1)
+        if done.is_more:
+            self._next = began + seconds + (share if in_haste else 0)
+        else:
+            self._next = began + max(self._interval_seconds, seconds + share)
         self._state = DerivedState(done.is_more, datetime.now(UTC), seconds, None)
         return True
 

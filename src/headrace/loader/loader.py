@@ -110,7 +110,7 @@ class Loader:
         self._retyped = retyped
         self._shared = shared or SharedParts()
         self._selections = selections
-        self._deriving = Deriving(model, monotonic)
+        self._deriving = Deriving(model, config.model_seconds, monotonic)
         self._partitions = [Partition(reader, config.load_events, self._shared) for reader in readers]
         self._tables: Tables | None = None
         self._duplicates: Duplicates | None = None
