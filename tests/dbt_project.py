@@ -10,6 +10,8 @@ from typing import Any, Final, NamedTuple
 import jinja2
 import yaml  # type: ignore[import-untyped]  # it ships no types
 
+from headrace.warehouses.base import Derivation, Deriving, Warehouse
+
 PACKAGE: Final = Path(__file__).parents[1] / "deploy/dbt/headrace_email"
 Yaml = Any
 
@@ -119,3 +121,20 @@ class Project:
         assert set(arguments) | {"model", "column_name"} >= {part.split("=")[0] for part in expected if "=" not in part}
         defaults = {part.split("=")[0]: None for part in expected if "=" in part}
         return self.rendered(body, **{"model": rows, "column_name": column, **defaults, **arguments})
+
+
+def built(project: Project, warehouse: Warehouse) -> None:
+    """Its models as tables of the schema `target`, as dbt would make them."""
+
+    def work(derivation: Derivation) -> None:
+        derivation.run([f"CREATE SCHEMA {project.target}"])
+        for name, select in project.models():
+            derivation.run([f"CREATE TABLE {project.target}.{name} AS {select}"])
+
+    assert isinstance(warehouse, Deriving)
+    warehouse.derive(work)
+
+
+def wrong(warehouse: Warehouse, check: Check) -> int:
+    """How many rows the check finds."""
+    return len(warehouse.query(check.sql, max_rows=10_000, timeout_seconds=60).rows)
