@@ -47,11 +47,13 @@ def _sent_at(event: dict[str, Any]) -> datetime:
     return datetime.fromisoformat(event.get("sentAt") or event["timestamp"])
 
 
-def loaded(warehouse: Warehouse, log: list[LogEntry], after: Callable[[], None] = lambda: None) -> None:
+def loaded(
+    warehouse: Warehouse, log: list[LogEntry], after: Callable[[], None] = lambda: None, load_events: int = 2_000
+) -> None:
     """`after` is called after each load."""
     held = ListLog()
     held.append(log)
-    config = LoaderConfig(load_events=2_000)
+    config = LoaderConfig(load_events=load_events)
     loader = Loader("warehouse", [held], warehouse, lambda: SOURCES, config, now=lambda: END + timedelta(hours=1))
     while loader.step() is not None:
         after()
@@ -67,9 +69,9 @@ MODEL: Final = ModelSettings(
 MAIL_SOURCES: Final = (MailSource("selligent", "selligent", is_email=True), MailSource("shop", "shop", is_email=False))
 
 
-def modelled(warehouse: Warehouse) -> None:
+def modelled(warehouse: Warehouse, settings: ModelSettings = MODEL) -> None:
     """Brings the schema `email` up to date."""
     assert isinstance(warehouse, Deriving)
-    model = EmailModel(warehouse, MAIL_SOURCES, MODEL)
+    model = EmailModel(warehouse, MAIL_SOURCES, settings)
     while model.advance(warehouse.tables()):
         pass

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import msgspec
 
 from headrace.reports.model import increment, labels
+from headrace.reports.model.differences import of_the_model
 from headrace.reports.model.engine import Engine, engine
 from headrace.reports.model.reading import ReadTable, Slice, tables_read
 from headrace.reports.model.schema import SCHEMA, TABLES, Type
@@ -166,14 +167,7 @@ class EmailModel:
         }
 
     def _fingerprint(self) -> str:
-        settings = self._settings
-        parts: dict[str, Any] = {
-            "version": VERSION,
-            "key": self._probe,
-            "rules": settings.active_rules(),
-            "goals": settings.goals,
-            "email_sources": sorted(settings.email_sources),
-        }
+        parts: dict[str, Any] = {"version": VERSION, "key": self._probe, **of_the_model(self._settings)}
         return msgspec.json.encode(parts, order="deterministic").decode()
 
     def _is_outdated(self, progress: Mapping[_Key, _Progress], read: Sequence[ReadTable]) -> bool:

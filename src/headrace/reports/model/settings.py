@@ -13,7 +13,7 @@ Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9_]{0,62}$")]
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Takes an open or a click for a machine's when all of `when` holds. The fields are those of `reading.RULE_FIELDS`."""
+    """Takes an open or a click for a machine's when all of `when` holds. The fields are those of `rule_fields.RULE_FIELDS`."""
 
     name: Name
     sentence: str
