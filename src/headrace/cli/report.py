@@ -132,7 +132,9 @@ def _print(config: Config, request: ReportRequest, *, as_json: bool, as_csv: boo
         measures = [column.name for column in answer.columns if column.kind == "measure"]
         drawn = preset.drawn if preset is not None and preset.drawn in measures else measures[0]
         is_line = answer.columns[0].type == "day" or (preset is not None and preset.chart == "line")
-        report_shown.print_report(answer, _total(config, request, answer), drawn if chart else None, is_line=is_line)
+        first = [name.removeprefix("-") for name in request.sort or ()]
+        total = _total(config, request, answer)
+        report_shown.print_report(answer, total, drawn if chart else None, first, is_line=is_line)
     if answer.truncated:
         print_error(
             f"only the first {len(answer.rows)} rows are shown; narrow the report, or raise query_rows in [warehouse]"

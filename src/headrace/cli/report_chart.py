@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Final
 
-BAR_WIDTH: Final = 24
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
 _LEVELS: Final = "▁▂▃▄▅▆▇█"
 _PLAIN_LEVELS: Final = "._-=+*%#"
@@ -22,11 +21,11 @@ def has_blocks() -> bool:
     return True
 
 
-def bar(value: float | None, greatest: float, *, blocks: bool) -> str:
-    """Its length is the value's share of the greatest; what is not nothing is never shown as nothing."""
+def bar(value: float | None, greatest: float, widest: int, *, blocks: bool) -> str:
+    """Of `widest` characters its length is the value's share of the greatest; what is not nothing is never shown as nothing."""
     if not value or value < 0 or greatest <= 0:
         return ""
-    eighths = max(round(value / greatest * BAR_WIDTH * 8), 1)
+    eighths = max(round(value / greatest * widest * 8), 1)
     if not blocks:
         return "#" * max(round(eighths / 8), 1)
     return _EIGHTHS[8] * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
@@ -44,7 +43,7 @@ def line(values: Sequence[float | None], *, blocks: bool) -> str:
     )
 
 
-def by_day(values: dict[str, float | None], step_days: int) -> list[float | None]:
+def by_day(values: Mapping[str, float | None], step_days: int) -> list[float | None]:
     """Values by their day in ISO, with None for each day (or week) between them that has none."""
     if not values:
         return []

@@ -93,7 +93,7 @@ def _step(text: str) -> Step:
 
 
 def _print_funnel(answer: FunnelAnswer) -> None:
-    from headrace.cli.report_shown import duration, period, standing  # noqa: PLC0415 - as above
+    from headrace.cli.report_shown import BAR_WIDTH, duration, period, standing  # noqa: PLC0415 - as above
 
     blocks = report_chart.has_blocks()
     for number, part in enumerate(answer.parts):
@@ -108,7 +108,7 @@ def _print_funnel(answer: FunnelAnswer) -> None:
                 _share(step.of_previous),
                 "-" if step.median_seconds is None else duration(step.median_seconds),
                 "-" if step.p90_seconds is None else duration(step.p90_seconds),
-                report_chart.bar(step.messages, most, blocks=blocks),
+                report_chart.bar(step.messages, most, BAR_WIDTH, blocks=blocks),
             )
             for step in part.steps
         ]

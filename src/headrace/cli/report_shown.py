@@ -22,6 +22,10 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _UNLIMITED: Final = 100_000
 _LEVELS: Final = ("fine", "watch", "alarm")
 _LONGEST_TEXT: Final = 40
+BAR_WIDTH: Final = 24
+WIDE: Final = 100
+"""Columns of a terminal that have room for such bars."""
+_WITH_MACHINES: Final = ("messages", "activity", "links", "engagement_curve", "recipients")
 _BRIEF: Final = (
     "sent",
     "delivered",
@@ -57,14 +61,17 @@ def _cell(value: Any) -> Any:
     return "" if value is None else value
 
 
-def print_report(answer: ReportAnswer, total: Sequence[Any] | None, drawn: str | None, *, is_line: bool) -> None:
-    """`total`: the measures over all. `drawn`: the measure of the chart, None for none."""
+def print_report(
+    answer: ReportAnswer, total: Sequence[Any] | None, drawn: str | None, first: Sequence[str], *, is_line: bool
+) -> None:
+    """`total`: the measures over all. `drawn`: the measure of the chart, None for none. `first`: columns that are shown before others where
+    not all have room."""
     if not answer.rows:
         print_line("No rows: nothing was counted in this period.")
     else:
         if drawn is not None and is_line:
             _print_lines(answer, drawn)
-        _print_table(answer, total, None if is_line else drawn)
+        _print_table(answer, total, None if is_line else drawn, first)
     print_line()
     for text in notes(answer):
         print_line(plain(text))
@@ -74,7 +81,7 @@ def notes(answer: ReportAnswer) -> list[str]:
     """What is counted, over which period, and how far the model was."""
     names = {column.name for column in answer.columns}
     texts = [f"{answer.sentence} {_period(answer)}"]
-    if any("open" in name or "click" in name for name in names):
+    if answer.dataset in _WITH_MACHINES and any("open" in name or "click" in name for name in names):
         texts.append(
             "Opens and clicks by machines are flagged, never deleted: human_ figures and click_rate leave them out."
         )
@@ -168,7 +175,7 @@ def _step(name: str) -> int:
     return 7 if name.endswith("week") else 1
 
 
-def _print_table(answer: ReportAnswer, total: Sequence[Any] | None, drawn: str | None) -> None:
+def _print_table(answer: ReportAnswer, total: Sequence[Any] | None, drawn: str | None, first: Sequence[str]) -> None:
     from rich.table import Table  # noqa: PLC0415 - 0.1 s that only tables need
     from rich.text import Text  # noqa: PLC0415 - as above
 
@@ -177,13 +184,16 @@ def _print_table(answer: ReportAnswer, total: Sequence[Any] | None, drawn: str |
         [shown(value, column, answer.zone) for value, column in zip(row, answer.columns, strict=True)]
         for row in answer.rows
     ]
-    dimensions = [column for column in answer.columns if column.kind == "dimension"]
-    if total is not None and dimensions:
-        measures = answer.columns[len(dimensions) :]
+    if total is not None:
+        measures = [column for column in answer.columns if column.kind == "measure"]
         sums = [shown(value, column, answer.zone) for value, column in zip(total, measures, strict=True)]
-        cells.append(["all", *[""] * (len(dimensions) - 1), *sums])
-    bars = _bars(answer, drawn) if drawn is not None else None
-    places = _fitting(answer.columns, cells, console.width - (report_chart.BAR_WIDTH + 2 if bars else 0))
+        cells.append([*[""] * (len(answer.columns) - len(measures)), *sums])
+    widest = BAR_WIDTH if console.width >= WIDE else BAR_WIDTH // 2
+    bars = _bars(answer, drawn, widest) if drawn is not None else None
+    room = console.width - (widest + 2 if bars else 0)
+    places = _fitting(answer.columns, cells, room, [*first, *([drawn] if drawn else [])])
+    if total is not None and answer.columns[places[0]].kind == "dimension":
+        cells[-1][places[0]] = "all"
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for place in places:
         column = answer.columns[place]
@@ -196,11 +206,11 @@ def _print_table(answer: ReportAnswer, total: Sequence[Any] | None, drawn: str |
             vertical="bottom",
         )
     if bars is not None:
-        table.add_column(Text(drawn or ""), no_wrap=True)
+        table.add_column(no_wrap=True)
     for number, row in enumerate(cells):
         drawing = [] if bars is None else [Text(bars[number] if number < len(bars) else "")]
-        is_total = number == len(answer.rows)
-        table.add_row(*(Text(row[place]) for place in places), *drawing, style="bold" if is_total else None)
+        style = "bold" if number == len(answer.rows) else None
+        table.add_row(*(Text(row[place]) for place in places), *drawing, style=style)
     console.print(table)
     left_out = [column.name for place, column in enumerate(answer.columns) if place not in places]
     if left_out:
@@ -209,16 +219,18 @@ def _print_table(answer: ReportAnswer, total: Sequence[Any] | None, drawn: str |
         )
 
 
-def _bars(answer: ReportAnswer, drawn: str) -> list[str]:
+def _bars(answer: ReportAnswer, drawn: str, widest: int) -> list[str]:
     place = [column.name for column in answer.columns].index(drawn)
     values = [None if row[place] is None else float(row[place]) for row in answer.rows]
     greatest = max([value for value in values if value is not None], default=0.0)
     blocks = report_chart.has_blocks()
-    return [report_chart.bar(value, greatest, blocks=blocks) for value in values]
+    return [report_chart.bar(value, greatest, widest, blocks=blocks) for value in values]
 
 
 def _heading(name: str, cells: Sequence[str]) -> str:
-    """The name in lines that are hardly wider than the column's cells, broken after _."""
+    """The name; on a terminal in lines that are hardly wider than the column's cells, broken after _."""
+    if not sys.stdout.isatty():
+        return name
     words = [f"{word}_" for word in name.split("_")]
     words[-1] = words[-1].removesuffix("_")
     width = max([*(len(cell) for cell in cells), *(len(word) for word in words)])
@@ -230,8 +242,8 @@ def _heading(name: str, cells: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def _fitting(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int) -> list[int]:
-    """The places of the columns that fit beside each other; dimensions first, then what is read most."""
+def _fitting(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int, first: Sequence[str]) -> list[int]:
+    """The places of the columns that fit beside each other: dimensions, then `first`, then what is read most."""
     widths = [_width(column, [row[place] for row in cells]) for place, column in enumerate(columns)]
     names = [column.name for column in columns]
     told = {"campaign_id"} if "campaign_name" in names else set()
@@ -240,15 +252,18 @@ def _fitting(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: i
         column = columns[place]
         if column.kind == "dimension" and column.name not in told:
             return 0, place
+        if column.name in first:
+            return 1, first.index(column.name)
         if column.name in _BRIEF:
-            return 1, _BRIEF.index(column.name)
-        return (3 if column.name in told else 2), place
+            return 2, _BRIEF.index(column.name)
+        return (4 if column.name in told else 3), place
 
     taken, left = [], width
     for place in sorted(range(len(columns)), key=rank):
-        if rank(place)[0] == 0 or widths[place] <= left:
-            taken.append(place)
-            left -= widths[place]
+        left -= widths[place]
+        if left < 0 and rank(place)[0] > 0:
+            break
+        taken.append(place)
     return sorted(taken)
 
 

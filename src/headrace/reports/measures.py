@@ -1,6 +1,4 @@
-"""What reports count: every figure once, as data. SQL, the command line, the API and the documentation are made of it.
-
-`python -m headrace.reports.measures` prints the table of docs/reports.md."""
+"""What reports count: every figure once, as data. SQL, the command line, the API and the documentation are made of it."""
 
 from __future__ import annotations
 
@@ -437,18 +435,3 @@ def definition(measure: Measure) -> str:
     if measure.numerator is not None:
         return f"{measure.numerator} / {measure.denominator}"
     return " - ".join([" + ".join(measure.plus), *measure.minus]) if measure.plus else ""
-
-
-def documentation() -> str:
-    """A Markdown table of all measures."""
-    lines = ["| name | unit | what it says | numerator / denominator |", "|---|---|---|---|"]
-    for measure in _ALL:
-        made = definition(measure)
-        lines.append(f"| `{measure.name}` | {measure.unit} | {measure.sentence} | {f'`{made}`' if made else ''} |")
-    return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    import sys
-
-    sys.stdout.write(documentation())
