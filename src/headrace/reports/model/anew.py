@@ -44,8 +44,8 @@ def _queries(engine: Engine, settings: ModelSettings) -> Mapping[str, str]:
 def _differing(table: str, query: str) -> str:
     """The rows that only one of both tables has."""
     columns = ", ".join(TABLES[table].columns)
-    kept, anew = f"SELECT {columns} FROM {SCHEMA}.{table}", f"SELECT {columns} FROM ({query}) AS anew"
-    return f"({kept} EXCEPT ALL {anew}) UNION ALL ({anew} EXCEPT ALL {kept})"
+    kept, anew = f"SELECT {columns} FROM {SCHEMA}.{table}", f"SELECT {columns} FROM anew"
+    return f"WITH anew AS ({query}) ({kept} EXCEPT ALL {anew}) UNION ALL ({anew} EXCEPT ALL {kept})"
 
 
 def _anew(engine: Engine, settings: ModelSettings, rollup: Rollup) -> str:

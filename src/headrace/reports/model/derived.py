@@ -50,6 +50,7 @@ CURVE_HOURS: Final = 168
 EARLY_SECONDS: Final = 300
 """Opens and clicks are stamped up to so long before the delivery that they follow."""
 LATE_SECONDS: Final = 86_400
+RANK_DIGITS: Final = 18
 
 
 class Side(NamedTuple):
@@ -64,18 +65,18 @@ BEFORE: Final = Side("old_", -1)
 
 
 class Peak(NamedTuple):
-    """The greatest value over a row's messages or events, or the least. Of two columns the second goes with the first and decides
-    between equals; texts are compared by their bytes. Null means that there is none, and only the first column tells."""
+    """The greatest value over a row's messages or events, or the least. Of two columns the second goes with the first, a time, and
+    decides between equals; the template has both as one text, too (`_rank`). Texts are compared by their bytes. Null means that there
+    is none, and only the first column tells."""
 
     columns: Sequence[str]
     is_least: bool = False
 
     def aggregate(self, column: str, type_: Type, side: str = "true") -> str:
         """Of the template's rows for which `side` holds."""
-        first, down = self.columns[0], "ASC" if self.is_least else "DESC"
+        first = self.columns[0]
         if column != first:
-            order = f'{first} {down}, {column} COLLATE "C" {down}'
-            return f"(array_agg({column} ORDER BY {order}) FILTER (WHERE {side} AND {first} IS NOT NULL))[1]"
+            return f'substr(max({column}_rank COLLATE "C") FILTER (WHERE {side}), {RANK_DIGITS + 1})'
         if type_ is Type.TRUTH:  # PostgreSQL's booleans have no max
             return f"bool_or({column}) FILTER (WHERE {side})"
         collation = ' COLLATE "C"' if type_ is Type.TEXT else ""
@@ -117,7 +118,7 @@ def declared(engine: Engine) -> Sequence[Rollup]:
         _list_health(engine),
         _quality(engine),
         _links(),
-        _recipients(),
+        _recipients(engine),
     ]
 
 
@@ -285,7 +286,13 @@ def _links() -> Rollup:
     return Rollup("links", key, sums, template, [Peak(["link_url"])], Again("events", "group_key", keys))
 
 
-def _recipients() -> Rollup:
+def _rank(engine: Engine, time: str, text: str) -> str:
+    """Ordered by time, then by text. Aggregates that sort rows cost ten times as much. From the year -1199 to 27,000."""
+    moved = f"CAST({engine.micros(time)} AS bigint) + {10 ** (RANK_DIGITS - 1)}"
+    return f"lpad({engine.cast(moved, Type.TEXT)}, {RANK_DIGITS}, '0') || {text}"
+
+
+def _recipients(engine: Engine) -> Rollup:
     peaks = {
         "is_matched": "is_matched",
         "email_sent_at": "CASE WHEN email IS NOT NULL THEN sent_at END",
@@ -299,13 +306,14 @@ def _recipients() -> Rollup:
         "complained_at": "complained_at",
         "hard_bounced_at": "CASE WHEN is_bounced AND bounce_type = 'hard' THEN bounced_at END",
     }
+    rank = {"email_rank": _rank(engine, "sent_at", "email")}
     together, key = ("email_sent_at", "email"), ("recipient_key", "person_key")
     counts = {name: f"CASE WHEN {which} THEN weight ELSE 0 END" for name, (which, _) in OF_MESSAGES.items()}
     return Rollup(
         "recipients",
         key,
         tuple(counts),
-        f"SELECT {listed({'weight': 'weight', **_same(*key), **counts, **peaks})} FROM {{messages}} AS m",
+        f"SELECT {listed({'weight': 'weight', **_same(*key), **counts, **peaks, **rank})} FROM {{messages}} AS m",
         [Peak(together), *(Peak([name], is_least=name == "first_sent_at") for name in peaks if name not in together)],
         Again("messages", "person_key", "SELECT DISTINCT person_key FROM {lost}"),
         computed={"domain": "split_part(coalesce(m.email, ''), '@', 2)"},
