@@ -22,6 +22,7 @@ from headrace.reports.model.settings import ModelSettings
 from headrace.warehouses.base import Derivation, Deriving
 
 START: Final = datetime(2026, 9, 1, tzinfo=UTC)
+WRITTEN: Final = ("events", "messages", "identities", "conversions", "controls", "attribution")
 KEYS: Final = ("conversion_key", "person_key", "message_id")
 """Numbers that differ from engine to engine."""
 
@@ -100,8 +101,12 @@ class Scene:
         self._staged_so_far = 0
         self.statements: list[str] = []
         """Of the last increment's attribution."""
-        warehouse.derive(lambda derivation: derivation.run(["DROP SCHEMA IF EXISTS email CASCADE"]))
-        email_tables.create(warehouse)
+        warehouse.derive(self._emptied)
+
+    def _emptied(self, derivation: Derivation) -> None:
+        for table in WRITTEN:
+            made = self._engine.create(table, TABLES[table])[0].replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS")
+            derivation.run(["CREATE SCHEMA IF NOT EXISTS email", made, f"DELETE FROM email.{table}"])
 
     def increment(self, facts: Iterable[Fact]) -> tuple[list[Row], list[Row]]:
         """Returns what attribution says it removed and inserted."""

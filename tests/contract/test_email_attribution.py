@@ -11,6 +11,7 @@ from typing import Any, Final
 import pytest
 
 from attribution_scene import Control, Fact, Known, Mail, Order, Row, Scene, Sent, Touch, at
+from depth import depth
 from headrace.reports.model import attribution, conversions
 from headrace.reports.model.settings import ORDERS, Goal, ModelSettings
 from headrace.warehouses.base import Warehouse
@@ -319,7 +320,10 @@ def slices(rows: Sequence[Fact], chance: random.Random) -> list[list[Fact]]:
 
 def outcomes(stage: Stage, rows: Sequence[Fact]) -> Iterator[list[list[Row]]]:
     """The tables after all at once, and after each way of cutting."""
-    ways: list[list[list[Fact]]] = [[list(rows)], *(slices(rows, random.Random(seed)) for seed in (1, 2))]
+    ways: list[list[list[Fact]]] = [
+        [list(rows)],
+        *(slices(rows, random.Random(seed)) for seed in range(1, depth(2, 8))),
+    ]
     for way in ways:
         scene = stage()
         for part in way:
