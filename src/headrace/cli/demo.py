@@ -17,17 +17,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 import typer
 
 from headrace.app.folder import is_served
-from headrace.cli import options, sending
+from headrace.cli import demo_figures, options, sending
 from headrace.cli.demo_server import DemoServer
 from headrace.cli.options import Json
 from headrace.cli.output import plain, print_error, print_json, print_line, print_table
 from headrace.errors import ConfigError, HeadraceError
 
 if TYPE_CHECKING:
+    from headrace.cli.demo_figures import Figure
     from headrace.config import Config
+    from headrace.reports.answers import ReportAnswer
     from headrace.simulator.sender import Sender
+    from headrace.simulator.truth import Truth
     from headrace.warehouses.base import TableName
 
+HISTORY_TABLES: Final = ("tracks", "identifies", "pages", "aliases")
+"""Where each simulated event has one row."""
 LOAD_SECONDS: Final = 300.0
 POLL_SECONDS: Final = 0.1
 CAMPAIGNS: Final = 4
@@ -95,19 +100,21 @@ def demo(
             f"headrace collects on {server.url} and keeps everything in {plain(folder)}{'' if data else ' until it ends (--data DIR keeps it)'}",
             quiet=as_json,
         )
-        seconds, sent = _send(server.url, (mail, shop), recipients, quiet=as_json)
+        seconds, sent, truth = _send(server.url, (mail, shop), recipients, quiet=as_json)
         loading = time.monotonic()
         found_again = _loaded(chosen, quiet=as_json)
         seconds["loading"] = round(time.monotonic() - loading, 1)
         there = _columns_by_table(chosen, (mail, shop))
         balances = [_balance(chosen, source, sent[source.slug], there, found_again) for source in (mail, shop)]
-        campaigns = _rows(chosen, _campaigns_sql(mail.schema, shop.schema, there))
+        answer = demo_figures.report(chosen)
+        seconds["modelling"] = round(time.monotonic() - loading - seconds["loading"], 1)
+        found = demo_figures.figures(chosen, answer, truth, mail.schema, shop.schema)
         agree = all(balance.agrees for balance in balances)
         with suppress(KeyboardInterrupt):  # from here on it is the way to end a demo
             if as_json:
-                print_json(_described(folder, server.url, (mail, shop), balances, campaigns, seconds))
+                print_json(_described(folder, server.url, (mail, shop), balances, seconds, answer, found))
             else:
-                _print(balances, campaigns, seconds)
+                _print(balances, seconds, answer, found)
             if not leave:
                 _say(_next_steps(folder, server.url, mail, shop), quiet=as_json)
                 sys.stdout.flush()
@@ -153,24 +160,27 @@ def _sources(chosen: Config) -> tuple[Shown, Shown]:
 
 def _send(
     url: str, sources: Sequence[Shown], recipients: int, *, quiet: bool
-) -> tuple[dict[str, float], dict[str, Sent]]:
-    """How long it took, and what went out by source. Raises typer.Exit when not everything was accepted."""
+) -> tuple[dict[str, float], dict[str, Sent], Truth]:
+    """How long it took, what went out by source, and what the simulation knows of it. Raises typer.Exit when not everything was accepted."""
     from headrace.cli.simulate import send_each  # noqa: PLC0415 - --help needs none of these
     from headrace.simulator import orders, simulation  # noqa: PLC0415 - as above
+    from headrace.simulator.realism import FULL  # noqa: PLC0415 - as above
     from headrace.simulator.sender import Sender  # noqa: PLC0415 - as above
+    from headrace.simulator.truth import Truth  # noqa: PLC0415 - as above
 
+    truth = Truth()
     mail, shop = sources
     sent = {mail.slug: Sent(), shop.slug: Sent()}
 
     def noted(events: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         for event in events:
-            of_source = sent[(shop if orders.is_order(event) else mail).slug]
+            of_source = sent[(shop if orders.is_of_shop(event) else mail).slug]
             of_source.events += 1
             of_source.ids.add(event["messageId"])
             yield event
 
     began = time.monotonic()
-    events = simulation.simulate(recipients, CAMPAIGNS, 1, datetime.now(UTC))
+    events = simulation.simulate(recipients, CAMPAIGNS, 1, datetime.now(UTC), FULL, truth)
     expected = simulation.expected_events(recipients, CAMPAIGNS)
     with sending.progress("Sending", expected, quiet=quiet) as advance, ExitStack() as stack:
         senders: list[Sender] = [
@@ -180,7 +190,7 @@ def _send(
     totals = sending.merged([sender.totals for sender in senders])
     if not totals.complete:
         sending.report(totals, as_json=quiet, place="event")
-    return {"sending": round(time.monotonic() - began, 1)}, sent
+    return {"sending": round(time.monotonic() - began, 1)}, sent, truth
 
 
 def _loaded(chosen: Config, *, quiet: bool) -> dict[str, int]:
@@ -212,8 +222,10 @@ def _balance(
     found_again: Mapping[str, int],
 ) -> Balance:
     rows, ids = 0, 0
-    if (source.schema, "tracks") in there:
-        sql = f'SELECT count(*) AS found, count(DISTINCT id) AS ids FROM "{source.schema}".tracks'  # noqa: S608 -- a schema's name is plain ASCII
+    tables = [table for table in HISTORY_TABLES if (source.schema, table) in there]
+    every = [f'SELECT id FROM "{source.schema}"."{table}"' for table in tables]  # noqa: S608 -- a schema's name is plain ASCII
+    if every:
+        sql = f"SELECT count(*) AS found, count(DISTINCT id) AS ids FROM ({' UNION ALL '.join(every)})"  # noqa: S608 -- as above
         (answer,) = _rows(chosen, sql)
         rows, ids = answer["found"], answer["ids"]
     repeated = sent.events - len(sent.ids)
@@ -236,12 +248,6 @@ def _columns_by_table(chosen: Config, sources: Sequence[Shown]) -> dict[TableNam
     return found
 
 
-def _campaigns_sql(mail: str, shop: str, there: Mapping[TableName, Collection[str]]) -> str:
-    from headrace.reports.campaigns import campaigns_sql  # noqa: PLC0415 - --help needs none of it
-
-    return campaigns_sql(mail, shop, there)
-
-
 def _rows(chosen: Config, sql: str) -> list[dict[str, Any]]:
     from headrace.app import reach  # noqa: PLC0415 - --help needs no database
 
@@ -254,8 +260,9 @@ def _described(
     url: str,
     sources: Sequence[Shown],
     balances: Sequence[Balance],
-    campaigns: Sequence[dict[str, Any]],
     seconds: dict[str, float],
+    answer: ReportAnswer,
+    found: Sequence[Figure],
 ) -> dict[str, Any]:
     return {
         "data": str(folder),
@@ -264,23 +271,22 @@ def _described(
             source._asdict() | balance._asdict() | {"agrees": balance.agrees}
             for source, balance in zip(sources, balances, strict=True)
         ],
-        "campaigns": list(campaigns),
+        "campaigns": demo_figures.campaigns(answer),
+        "figures": [one._asdict() for one in found],
         "agree": all(balance.agrees for balance in balances),
         "seconds": seconds,
     }
 
 
-def _print(balances: Sequence[Balance], campaigns: Sequence[dict[str, Any]], seconds: dict[str, float]) -> None:
-    print_line(f"\nSent in {seconds['sending']} s, in the warehouse {seconds['loading']} s after the last answer.\n")
-    columns = (
-        ("campaign_name", *(name for name in campaigns[0] if not name.startswith("campaign_"))) if campaigns else ()
+def _print(
+    balances: Sequence[Balance], seconds: dict[str, float], answer: ReportAnswer, found: Sequence[Figure]
+) -> None:
+    print_line(
+        f"\nSent in {seconds['sending']} s, in the warehouse {seconds['loading']} s after the last answer, in the e-mail model "
+        f"{seconds['modelling']} s later.\n"
     )
-    print_table(
-        [name.replace("_", " ") for name in columns],
-        ([_cell(row[name]) for name in columns] for row in campaigns),
-        "No campaign was sent.",
-    )
-    print_line("\nHuman opens leave out Apple's prefetch, human clicks leave out security scanners.\n")
+    demo_figures.print_figures(answer, list(found))
+    print_line()
     print_table(
         ("SOURCE", "SENT", "DISTINCT", "SENT AGAIN", "ROWS IN TABLES", "DUPLICATES FOUND", ""),
         ([b.source, *(f"{n:,}" for n in _numbers(b)), "agree" if b.agrees else "DIFFER"] for b in balances),
@@ -299,12 +305,6 @@ def _numbers(balance: Balance) -> tuple[int, ...]:
     return balance.sent, balance.distinct, balance.repeated, balance.rows, balance.duplicates
 
 
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:,.2f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
 def _next_steps(folder: Path, url: str, mail: Shown, shop: Shown) -> str:
     place = shlex.quote(str(folder))
     event = '{"event": "Email Opened", "anonymousId": "me@example.com", "properties": {"campaign_id": "1"}}'
@@ -317,6 +317,8 @@ Go on with:
   write key of {shop.nickname:<9}  {shop.write_key}
 
   curl -u {mail.write_key}: {url}/v1/track -d '{event}'
+  headrace report campaigns --chart --data {place}
+  headrace report funnel --data {place}
   headrace query "{count}" --data {place}
   headrace status --data {place}
   headrace simulate --write-key {mail.write_key} --shop-write-key {shop.write_key} --url {url} --seed 2
