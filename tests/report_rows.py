@@ -53,6 +53,7 @@ def made(count: int = 160, seed: int = 7) -> Rows:
     rows["labels"] += [{"campaign_id": key, "label_set": "brand", "label": "ours"} for key in LABELS]
     mail = ("source", "campaign_id", "email_id", "journey_id")
     rows["campaign_sends"] = _counted(rows, (*mail, "sent_quarter"))
+    rows["campaigns"] = _counted(rows, ("campaign_id",))
     rows["domains"] = _counted(rows, ("campaign_id", "domain"))
     rows["links"] = _links(rows)
     rows["engagement_curve"] = _curve(rows)

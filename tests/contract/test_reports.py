@@ -99,7 +99,9 @@ def by(rows: list[Row], *names: str) -> dict[Any, Row]:
 def test_campaigns_have_the_figures_of_the_messages_and_the_names_of_the_table(ask: Asked) -> None:
     rows = ask(preset="campaigns")
     assert ["campaign_id", "campaign_name", *CAMPAIGN_MEASURES] == list(rows[0])
-    assert ["campaign_sends"] == ask.way(preset="campaigns")
+    assert ["campaigns"] == ask.way(preset="campaigns")
+    assert ["campaign_sends"] == ask.way(preset="campaigns", since="30d")
+    assert rows == ask(preset="campaigns", since="30d")
     expected = expected_counts(ROWS, lambda message: message["campaign_id"])
     assert expected == {row["campaign_id"]: {name: row[name] for name in COUNTS} for row in rows}
     spring = next(row for row in rows if row["campaign_id"] == "spring")

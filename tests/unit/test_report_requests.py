@@ -143,10 +143,10 @@ def test_tables_of_counts_are_not_read_for_orders_that_they_do_not_hold() -> Non
     def parts(**request: Any) -> list[str]:
         return [part.name for part in planning.planned(ReportRequest(**request), place).parts]
 
-    assert ["campaign_sends"] == parts(measures=["delivered", "orders"])
+    assert ["campaigns"] == parts(measures=["delivered", "orders"])
     assert ["messages", "attribution"] == parts(measures=["delivered", "orders"], goal="signed_up")
     assert ["messages", "attribution"] == parts(measures=["delivered", "orders"], model="first")
-    assert ["campaign_sends"] == parts(measures=["delivered", "orders_last"], model="first")
+    assert ["campaigns"] == parts(measures=["delivered", "orders_last"], model="first")
     assert ["messages", "attribution"] == parts(measures=["delivered", "conversion_rate"], model="any")
 
 

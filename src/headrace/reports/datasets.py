@@ -59,6 +59,7 @@ _MESSAGE: Final = "JOIN email.messages AS m ON m.message_id = t.message_id"
 _OF_JOINED: Final = {name: f"m.{name}" for name in _OF_MESSAGE}
 _JOINS: Final = dict.fromkeys(_OF_JOINED, _MESSAGE)
 
+_CAMPAIGNS: Final = Part("campaigns", _table("campaigns"), _fields("campaign_id"))
 _SENDS: Final = Part(
     "campaign_sends", _table("campaign_sends"), _fields(*_MAIL, sent="t.sent_quarter"), "sent", "quarter"
 )
@@ -168,7 +169,7 @@ _ALL: Final[Sequence[Dataset]] = (
     Dataset(
         "messages",
         "Mails to people, by when they were sent, with what came of them whenever it came.",
-        (Way((_SENDS,)), Way((_DOMAINS,)), Way((_MESSAGES, _SOLD))),
+        (Way((_CAMPAIGNS,)), Way((_SENDS,)), Way((_DOMAINS,)), Way((_MESSAGES, _SOLD))),
     ),
     Dataset(
         "activity",

@@ -27,8 +27,10 @@ class Aggregate(NamedTuple):
 
 
 BY_MODEL: Final = "by model"
-ROLLUPS: Final = ("campaign_sends", "domains", "campaigns_daily", "recipients", "list_health", "quality")
+ROLLUPS: Final = ("campaigns", "campaign_sends", "domains", "campaigns_daily", "recipients", "list_health", "quality")
 """Tables whose columns of a measure's name are added up."""
+_SALES: Final = ("campaigns", "campaign_sends", "domains", "campaigns_daily")
+"""Those of them that know the orders of the first goal by last touch."""
 
 
 class Measure(NamedTuple):
@@ -89,7 +91,7 @@ def _by_model(model: AttributionModel) -> Sequence[Measure]:
     word = {"last": "the last touch", "first": "the first touch", "any": "any touch"}[model]
     once = " An order that several messages touched counts once in each row that one of them is in." * (model == "any")
     when = f"model = '{model}'"
-    rollups = {"last": ("campaign_sends", "domains", "campaigns_daily")}.get(model, ())
+    rollups = _SALES if model == "last" else ()
     orders = {"attribution": Aggregate("count", when=when), **{t: Aggregate("sum", "orders") for t in rollups}}
     revenue = {"attribution": Aggregate("sum", "value", when), **{t: Aggregate("sum", "revenue") for t in rollups}}
     return (
@@ -103,8 +105,6 @@ def _by_model(model: AttributionModel) -> Sequence[Measure]:
         ),
     )
 
-
-_SALES: Final = ("campaign_sends", "domains", "campaigns_daily")
 
 _ALL: Final[Sequence[Measure]] = (
     _messages(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -142,6 +143,12 @@ def columns(plan: Plan) -> Sequence[Column]:
 
 def fields_of(dataset: Dataset) -> Sequence[Dimension]:
     """The dimensions that the dataset knows, without labels."""
+    return _fields_of(dataset.name)
+
+
+@cache
+def _fields_of(name: str) -> Sequence[Dimension]:
+    dataset = DATASETS[name]
     fields = {field for way in dataset.ways for field in way.parts[0].fields}
     whole = {part.fields[part.clock] for way in dataset.ways for part in way.parts if part.exact == "day"}
     return [d for d in DIMENSIONS.values() if d.of in fields and not (whole and d.made in ("hour", "hour of day"))]
@@ -149,6 +156,12 @@ def fields_of(dataset: Dataset) -> Sequence[Dimension]:
 
 def measures_of(dataset: Dataset) -> Sequence[Measure]:
     """The measures that the dataset knows."""
+    return _measures_of(dataset.name)
+
+
+@cache
+def _measures_of(name: str) -> Sequence[Measure]:
+    dataset = DATASETS[name]
     return [m for m in MEASURES.values() if any(_reads(way, bases([m.name])) for way in dataset.ways)]
 
 
