@@ -20,7 +20,7 @@ LOCK_ARGS ?=
 PARTS ?=
 DEMO_ARGS ?=
 
-.PHONY: help demo install test check check-lint check-format check-types check-layers format bench crash lock setup clean
+.PHONY: help demo install test check check-lint check-format check-types check-layers format bench crash dbt lock setup clean
 
 help:
 	@echo "make demo      a server with a simulated month of campaigns in it (DEMO_ARGS=--exit)"
@@ -30,6 +30,7 @@ help:
 	@echo "make format    write the formatting"
 	@echo "make bench     measure, beside nginx on the same machine (PARTS=collector,loads for some of it)"
 	@echo "make crash     kill it again and again (ROUNDS=5 SEED=1 WAREHOUSE=postgresql, or DELIVERY=1)"
+	@echo "make dbt       dbt itself over the package in deploy/dbt, on both engines (installs it into .venv-dbt)"
 	@echo "make lock      write requirements/ from pyproject.toml (LOCK_ARGS=--upgrade for newer versions)"
 	@echo "make setup     only install what the above need"
 	@echo "make clean     remove what was installed and cached here; never data"
@@ -47,7 +48,10 @@ check: check-lint check-format check-types check-layers
 check-lint: $(VENV)/.test
 	$(BIN)/ruff check
 
-check-format: $(VENV)/.test
+check-dbt: setup
+	$(BIN)/python tests/dbt_run.py
+
+format: $(VENV)/.test
 	$(BIN)/ruff format --check
 
 check-types: $(VENV)/.test

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 from headrace.config import LoaderConfig
-from headrace.console.status import Answer, HeldColumn, State, WarehouseState
+from headrace.console.status import Answer, EmailModelState, HeldColumn, State, WarehouseState
 from headrace.errors import ConfigError, HeadraceError, RetryableError, WarehouseUnavailableError
 from headrace.loader.loader import Loader
 from headrace.loader.parts import SharedParts
@@ -221,8 +221,17 @@ class Loading:
             dedup_since={schema: start for schema, start in starts.items() if start},
             as_of=as_of,
             known=self._last is not None,
+            email_model=self._email_model_state(loader),
         )
         return Answer(state, self._last[1] if self._last else None)
+
+    def _email_model_state(self, loader: Loader | None) -> EmailModelState | None:
+        offered: object = self.warehouse
+        if loader is None or not isinstance(offered, Deriving):
+            return None
+        derived = loader.derived
+        error = None if derived.error is None else self._shown(derived.error)
+        return EmailModelState(derived.is_behind, derived.last_at, derived.last_seconds, error)
 
     def ask(self, sources: Sequence[Source]) -> None:
         """Begin to ask, so that several warehouses answer at once."""

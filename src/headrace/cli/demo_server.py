@@ -23,6 +23,8 @@ STOP_SECONDS: Final = 15.0
 POLL_SECONDS: Final = 0.05
 OUTPUT: Final = "demo-server.log"
 
+MODEL_SECONDS: Final = "HEADRACE_LOADER_MODEL_SECONDS"
+
 
 class DemoServer:
     """Up within the `with`. Raises ConfigError, with what the server said, when it does not come up."""
@@ -45,6 +47,7 @@ class DemoServer:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                env={MODEL_SECONDS: "1", **os.environ},  # the report waits for it
                 process_group=0,  # Ctrl-C is for us: the server is stopped when we are done with it
                 preexec_fn=partial(die_with, os.getpid()),  # noqa: PLW1509 -- there are no other threads yet
             )

@@ -30,6 +30,15 @@ class HeldColumn(msgspec.Struct, frozen=True):
     reason: str
 
 
+class EmailModelState(msgspec.Struct, frozen=True):
+    """Of a warehouse's schema email. `is_behind`: loads wait to be taken up. `error`: why the last increment came to nothing."""
+
+    is_behind: bool
+    last_at: datetime | None
+    last_seconds: float | None
+    error: str | None
+
+
 class WarehouseState(msgspec.Struct, frozen=True):
     """`error` is why loading stands still, None when it does not. `dedup_since` is where the window of duplicates begins by schema.
     `as_of` is None when the figures are of this moment, else since when the warehouse cannot be asked."""
@@ -48,6 +57,8 @@ class WarehouseState(msgspec.Struct, frozen=True):
     as_of: datetime | None = None
     known: bool = True
     """False: it has not been reached since the server started, so nobody knows what it holds."""
+    email_model: EmailModelState | None = None
+    """None where the engine has no model, or no server works."""
 
 
 class PartitionStatus(msgspec.Struct, frozen=True):
