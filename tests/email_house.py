@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
-from typing import Final, cast
+from typing import Final, TypeVar, cast
+
+import pytest
 
 from email_lines import SOURCES
 from email_oracle import COMPARED, Row
 from headrace.config import LoaderConfig
+from headrace.errors import WarehouseUnavailableError
 from headrace.event import Event
 from headrace.loader.loader import Loader
 from headrace.reports.model.model import EmailModel
-from headrace.reports.model.schema import SCHEMA
+from headrace.reports.model.schema import SCHEMA, TABLES
 from headrace.reports.model.settings import ModelSettings
 from headrace.reports.place import MailSource
-from headrace.warehouses.base import HOUSEKEEPING, Deriving, TableName, Warehouse
+from headrace.warehouses.base import HOUSEKEEPING, Derivation, Deriving, TableName, Warehouse
 from list_log import ListLog
 from made_events import START, source
 
 NOW: Final = START + timedelta(days=60)
+T = TypeVar("T")
 MOST_ROWS: Final = 100_000
+
+
+class BreakingOff:
+    """A warehouse whose transactions fail at their end while it `is_next`."""
+
+    def __init__(self, warehouse: Deriving) -> None:
+        self.engine = warehouse.engine
+        self.is_next = False
+        self._warehouse = warehouse
+
+    def derive(self, work: Callable[[Derivation], T]) -> T:
+        def failing(derivation: Derivation) -> T:
+            work(derivation)
+            raise WarehouseUnavailableError("warehouse: gone")
+
+        return self._warehouse.derive(failing if self.is_next else work)
 
 
 class EmailHouse:
@@ -39,6 +59,7 @@ class EmailHouse:
         self._loader: Loader | None = None
         self._model: EmailModel | None = None
         self._slice_events = 0
+        self._deriving = BreakingOff(cast("Deriving", warehouse))
 
     def load(self, events: Sequence[Event], load_events: int = 50_000) -> None:
         self.log.append(events)
@@ -52,8 +73,7 @@ class EmailHouse:
     def advance(self, slice_events: int = 100_000, most_increments: int = 10_000) -> int:
         """How many increments it took, at the most `most_increments`."""
         if self._model is None or slice_events != self._slice_events:
-            warehouse = cast("Deriving", self.warehouse)
-            self._model = EmailModel(warehouse, self.sources, self.settings, slice_events)
+            self._model = EmailModel(self._deriving, self.sources, self.settings, slice_events)
             self._slice_events = slice_events
         for number in range(1, most_increments + 1):
             if not self._model.advance(self.warehouse.tables()):
@@ -64,8 +84,15 @@ class EmailHouse:
         """What the model had in memory is gone."""
         self._model = None
 
+    def break_off(self) -> None:
+        """An increment does all of its work, and then the warehouse is gone."""
+        self._deriving.is_next = True
+        with pytest.raises(WarehouseUnavailableError):
+            EmailModel(self._deriving, self.sources, self.settings).advance(self.warehouse.tables())
+        self._deriving.is_next = False
+
     def rebuild(self) -> None:
-        EmailModel(cast("Deriving", self.warehouse), self.sources, self.settings).rebuild(self.warehouse.tables())
+        EmailModel(self._deriving, self.sources, self.settings).rebuild(self.warehouse.tables())
 
     def rows(self) -> dict[tuple[str, str], list[Row]]:
         """Of the tables of events."""
@@ -75,8 +102,15 @@ class EmailHouse:
         }
 
     def found(self, tables: Iterable[str] = COMPARED) -> dict[str, list[Row]]:
-        """Of the tables of `email`."""
-        return {table: self.table(TableName(SCHEMA, table)) for table in tables}
+        """Of the tables of `email`; none of those that are not there yet."""
+        there = self.warehouse.tables()
+        names = [TableName(SCHEMA, table) for table in tables]
+        return {name.table: self.table(name) if name in there else [] for name in names}
+
+    def everything(self) -> dict[str, list[Row]]:
+        """Of all tables of the model but what it has read, numbers of keys too, in an order of their own."""
+        found = self.found(table for table in TABLES if table != "progress")
+        return {table: sorted(rows, key=lambda row: repr(sorted(row.items()))) for table, rows in found.items()}
 
     def table(self, name: TableName) -> list[Row]:
         found = self.warehouse.arrow(

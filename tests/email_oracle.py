@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import email_oracle_figures as figures
 from email_oracle_messages import Definitions, Mail, People, mails, messages
-from email_oracle_reading import Rows, evidence, mail_events, successes
+from email_oracle_reading import Rows, digests, evidence, mail_events, successes
 from headrace.reports.model.schema import TABLES, Type
 from headrace.reports.model.settings import ModelSettings
 from headrace.reports.place import MailSource
@@ -36,6 +36,8 @@ COMPARED: Final = (
     "list_health",
     "quality",
 )
+COUNTING: Final = frozenset(COMPARED[COMPARED.index("campaigns") :]) - {"recipients"}
+"""Tables of figures: a row whose figures are all 0 is none."""
 DEFINITIONS: Final = Definitions()
 
 
@@ -44,7 +46,8 @@ def tables(
 ) -> dict[str, list[Row]]:
     """Rows by table, for the tables of COMPARED."""
     told = mail_events(rows, sources, settings.email_sources)
-    people = People(evidence(rows, sources, settings.email_sources), definitions.steps_to_a_person)
+    known = evidence(rows, sources, settings.email_sources) + digests(rows, sources, settings)
+    people = People(known, definitions.steps_to_a_person)
     all_mails = mails(told, people, settings.active_rules(), definitions)
     all_messages = messages(all_mails, definitions)
     converted = figures.conversions(successes(rows, sources, settings.goals), people)
@@ -52,7 +55,7 @@ def tables(
     counting = [m for m in all_messages if not (m["is_test"] and definitions.test_sends_are_left_out)]
     first_goal = settings.goals[0].name if settings.goals else None
     orders = [row for row in attributed if row["model"] == "last" and row["goal"] == first_goal]
-    return {
+    found = {
         "identities": people.rows(),
         "events": [event_row(mail) for mail in all_mails],
         "messages": [dict(message.row) for message in all_messages],
@@ -70,6 +73,14 @@ def tables(
         "list_health": list(figures.list_health(counting, all_mails)),
         "quality": list(figures.quality(all_mails)),
     }
+    return {table: [row for row in rows if is_told(table, row)] for table, rows in found.items()}
+
+
+def is_told(table: str, row: Row) -> bool:
+    counts = [
+        name for name, of in TABLES[table].columns.items() if of.type is Type.COUNT and name not in TABLES[table].key
+    ]
+    return table not in COUNTING or any(row[name] for name in counts)
 
 
 def event_row(mail: Mail) -> Row:

@@ -172,7 +172,7 @@ def campaigns(messages: Sequence[Message], orders: Sequence[Row], names: Mapping
 
 
 def names(told: Iterable[Told]) -> Mapping[str, str]:
-    named = [one for one in told if one.campaign_name is not None]
+    named = [one for one in told if one.campaign_name is not None and one.campaign_id]
     return {
         one.campaign_id: one.campaign_name or ""
         for one in sorted(named, key=lambda one: (one.happened_at, one.campaign_name or ""))

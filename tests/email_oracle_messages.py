@@ -39,9 +39,7 @@ class People:
     def __init__(self, evidence: Iterable[Evidence], steps: int) -> None:
         self.by_alias: dict[str, Evidence] = {}
         self._steps = steps
-        for one in sorted(
-            evidence, key=lambda one: (one.happened_at, one.id, one.target, not one.is_user), reverse=True
-        ):
+        for one in sorted(evidence, key=lambda one: (one.happened_at, one.target, not one.is_user), reverse=True):
             self.by_alias[one.alias] = one
 
     def person(self, name: str) -> str:
@@ -64,7 +62,6 @@ class People:
                 "target": one.target,
                 "is_user": one.is_user,
                 "happened_at": one.happened_at,
-                "id": one.id,
                 "recipient_key": self.person(alias),
                 "is_matched": self.is_user(alias),
             }
@@ -89,8 +86,7 @@ class Mail:
     @property
     def group(self) -> tuple[str, ...]:
         told = self.told
-        whose = ("person", self.person) if told.platform_id is None else ("mail", told.platform_id)
-        return (told.source, told.campaign_id, told.email_id, *whose)
+        return (told.source, told.campaign_id, told.email_id, self.person, told.platform_id or "")
 
 
 @dataclass(frozen=True)
@@ -245,7 +241,7 @@ def message(events: Sequence[Mail], definitions: Definitions) -> Message:
         "campaign_id": told[0].campaign_id,
         "email_id": told[0].email_id,
         "journey_id": min(all_told("journey_id"), default=None),
-        "recipient_key": min(mail.person for mail in events),
+        "recipient_key": events[0].person,
         "is_matched": any(mail.is_matched for mail in events),
         "email": address,
         "domain": domain(address),

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from headrace.reports.model.kinds import KINDS, Kind
-from headrace.reports.model.settings import Goal
+from headrace.reports.model.settings import Goal, ModelSettings
 from headrace.reports.place import MailSource
 from oracle import identifier
 
@@ -20,6 +20,7 @@ Rows = Mapping[tuple[str, str], Sequence[Row]]
 """By schema and table, as the warehouse holds them."""
 
 ADDRESS: Final = re.compile(r"[^@ ]+@[^@ ]+")
+DIGEST: Final = re.compile(r"[0-9a-fA-F]{64}")
 BOUNCE_TYPES: Final = {
     "hard": "hard",
     "permanent": "hard",
@@ -84,7 +85,6 @@ class Evidence:
     alias: str
     target: str
     happened_at: datetime
-    id: str
     is_user: bool
     """The target is a user id."""
 
@@ -104,12 +104,12 @@ class Success:
 
 
 def text(row: Row, column: str) -> str | None:
-    """What is blank is not there; blanks around are none of the text."""
+    """What is empty is not there."""
     value = row.get(column)
     if value is None:
         return None
     words = str(value).lower() if isinstance(value, bool) else str(value)
-    return words.strip(" ") or None
+    return words or None
 
 
 def truth(row: Row, column: str) -> bool | None:
@@ -215,33 +215,47 @@ def machine_open(kind: Kind, row: Row) -> bool | None:
 
 def evidence(rows: Rows, sources: Sequence[MailSource], email_sources: Sequence[str]) -> list[Evidence]:
     """All of it, repeated and contradicting pieces too."""
-    tables = mail_tables(rows, sources, email_sources)
-    found = [one for _, _, told in tables for row in told for one in evidence_of(row)]
+    telling = telling_rows(rows, sources, email_sources)
+    found = [one for row in telling for one in evidence_of(row)]
     for source in sources:
-        found += [one for row in rows.get((source.schema, "identifies"), ()) for one in evidence_of(row)]
         found += [one for row in rows.get((source.schema, "aliases"), ()) for one in evidence_of_alias(row)]
     return [one for one in found if one.alias != one.target]
 
 
+def telling_rows(rows: Rows, sources: Sequence[MailSource], email_sources: Sequence[str]) -> list[Row]:
+    """E-mail events and identifies."""
+    tables = [told for _, _, told in mail_tables(rows, sources, email_sources)]
+    tables += [rows.get((source.schema, "identifies"), ()) for source in sources]
+    return [row for table in tables for row in table]
+
+
+def digests(rows: Rows, sources: Sequence[MailSource], settings: ModelSettings) -> list[Evidence]:
+    """That addresses are known by their digests, too; where nobody is named by a digest nobody looks for them."""
+    telling = telling_rows(rows, sources, settings.email_sources)
+    named = [name for row in telling for name in (who(row).user_id, who(row).anonymous_id) if name]
+    named += [one.recipient for one in successes(rows, sources, settings.goals)]
+    is_told = any(who(row).digest for row in telling) or any(DIGEST.fullmatch(name) for name in named)
+    addresses = [(who(row).address, moment(row)) for row in telling] if is_told else []
+    return [Evidence(sha256(name), name, when, is_user=False) for name, when in addresses if name is not None]
+
+
 def evidence_of(row: Row) -> Iterator[Evidence]:
-    named, when, id_ = who(row), moment(row), row["id"]
+    named, when = who(row), moment(row)
     user_id, address = named.user_id, named.address
     other_id = named.anonymous_id if named.anonymous_id != address else None
-    if address is not None:
-        yield Evidence(sha256(address), address, when, id_, is_user=False)
     if user_id is not None:
         for alias in (address, other_id, named.digest):
             if alias is not None:
-                yield Evidence(alias, user_id, when, id_, is_user=True)
+                yield Evidence(alias, user_id, when, is_user=True)
     elif address is not None and other_id is not None:
-        yield Evidence(other_id, address, when, id_, is_user=False)
+        yield Evidence(other_id, address, when, is_user=False)
 
 
 def evidence_of_alias(row: Row) -> Iterator[Evidence]:
     previous_id, user_id = text(row, "previous_id"), text(row, "user_id")
     if previous_id is not None and user_id is not None:
         for alias in {previous_id, previous_id.lower()}:
-            yield Evidence(alias, user_id, moment(row), row["id"], is_user=True)
+            yield Evidence(alias, user_id, moment(row), is_user=True)
 
 
 def sha256(address: str) -> str:
