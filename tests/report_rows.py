@@ -152,7 +152,7 @@ def _attribution(chance: random.Random, messages: Sequence[Row]) -> list[Row]:
                     "touch": "click",
                     "touched_at": happened - timedelta(seconds=100 + number),
                     "happened_at": happened,
-                    "value": round(10.25 * number, 4) if number % 7 else None,
+                    "value": round(10.25 * (number - 30), 4) if number % 7 else None,
                 }
                 for message in of
             ]

@@ -59,19 +59,15 @@ class _Builder:
     def whole(self) -> str:
         plan, quoted = self._plan, self._engine.quoted
         bases = [name for part in plan.parts for name in plan.read[part.name]]
-        shown = [f"p.{key} AS {quoted(of.name)}" for key, of in zip(self._keys, plan.dimensions, strict=True)]
-        hidden = [MEASURES[name] for name in dict.fromkeys(c.field for c in plan.groups) if name not in plan.names]
-        shown += [f"{self._figure(measure)} AS {quoted(measure.name)}" for measure in (*plan.measures, *hidden)]
-        names = ", ".join(f"r.{quoted(name)}" for name in plan.names)
+        dimensions = [f"p.{key} AS {quoted(of.name)}" for key, of in zip(self._keys, plan.dimensions, strict=True)]
+        measures = [f"{self._figure(measure)} AS {quoted(measure.name)}" for measure in plan.measures]
         parts = [self._part(part, bases) for part in plan.parts]
         merged = parts[0] if len(parts) == 1 else self._merged(parts, bases)
-        return (
-            f"SELECT {names}\nFROM (SELECT {', '.join(shown)}\nFROM ({merged}\n) AS p) AS r"
-            f"{self._having()}{self._order()}{'' if plan.limit is None else f'{chr(10)}LIMIT {plan.limit}'}"
-        )
+        limit = "" if plan.limit is None else f"\nLIMIT {plan.limit}"
+        return f"SELECT {', '.join((*dimensions, *measures))}\nFROM ({merged}\n) AS p{self._having()}{self._order()}{limit}"
 
     def _part(self, part: Part, bases: Sequence[str]) -> str:
-        """A row for each group, with all of `bases`: those of other parts are null, which MERGED leaves out."""
+        """A row for each group, with all of `bases`: those of other parts are null."""
         rows = self._rows(part)
         if part.once:
             keys = "".join(f"{key}, " for key in self._keys)
@@ -79,17 +75,18 @@ class _Builder:
             late = self._engine.seconds("happened_at", "touched_at")
             rows = f"SELECT {keys}model, max(value) AS value, min({late}) AS seconds_to_convert\nFROM ({rows}) AS i GROUP BY {by}"
         mine = self._plan.read[part.name]
-        figures = [
-            f"{self._aggregate(MEASURES[name].aggregates[part.name], MEASURES[name]) if name in mine else self._engine.null(_TYPES[MEASURES[name].unit])} AS b_{name}"
-            for name in bases
-        ]
+        none = {name: self._engine.null(_TYPES[MEASURES[name].unit]) for name in bases}
+        figures = [f"{self._base(MEASURES[name], part) if name in mine else none[name]} AS b_{name}" for name in bases]
         selected = ", ".join((*self._keys, *figures))
         grouped = f" GROUP BY {', '.join(self._keys)}" if self._keys else ""
         return f"SELECT {selected}\nFROM ({rows}) AS o{grouped}"
 
     def _merged(self, parts: Sequence[str], bases: Sequence[str]) -> str:
-        """Each group has one row at the most in each part, so that the greatest of a figure is the figure."""
-        figures = [f"max(b_{name}) AS b_{name}" for name in bases]
+        """Each group has one row at the most in each part, and null where a figure is of another part."""
+        figures = [
+            f"{f'max(b_{name})' if MEASURES[name].unit == 'seconds' else f'coalesce(max(b_{name}), 0)'} AS b_{name}"
+            for name in bases
+        ]
         union = "\nUNION ALL\n".join(parts)
         grouped = f" GROUP BY {', '.join(self._keys)}" if self._keys else ""
         return f"SELECT {', '.join((*self._keys, *figures))}\nFROM (\n{union}\n) AS u{grouped}"
@@ -187,6 +184,11 @@ class _Builder:
         )
         return f"CASE WHEN {field} IS NULL THEN 'never'{whens} ELSE 'more than {third} days' END"
 
+    def _base(self, measure: Measure, part: Part) -> str:
+        """Counts and amounts of nothing are 0, times are null."""
+        figure = self._aggregate(measure.aggregates[part.name], measure)
+        return f"coalesce({figure}, 0)" if measure.aggregates[part.name].kind == "sum" else figure
+
     def _aggregate(self, aggregate: Aggregate, measure: Measure) -> str:
         when = f"model = {self._engine.text(self._plan.model)}" if aggregate.when == BY_MODEL else aggregate.when
         only = f" FILTER (WHERE {when})" if when else ""
@@ -208,8 +210,7 @@ class _Builder:
     def _figure(self, measure: Measure) -> str:
         """Over the row of a group."""
         if measure.is_base:
-            figure = f"p.b_{measure.name}"
-            return figure if measure.unit == "seconds" else f"coalesce({figure}, 0)"
+            return f"p.b_{measure.name}"
         if measure.numerator is None:
             plus = " + ".join(self._figure(MEASURES[name]) for name in measure.plus)
             return "".join((f"({plus}", *(f" - {self._figure(MEASURES[name])}" for name in measure.minus), ")"))
@@ -227,29 +228,24 @@ class _Builder:
         if not self._plan.groups:
             return ""
         fields = {
-            c.field: Field(self._engine.cast(f"r.{self._engine.quoted(c.field)}", Type.RATE), "number")
+            c.field: Field(self._engine.cast(self._figure(MEASURES[c.field]), Type.RATE), "number")
             for c in self._plan.groups
         }
         return "\nWHERE " + " AND ".join(condition_sql(c, fields, self._engine, STEP) for c in self._plan.groups)
 
     def _order(self) -> str:
         """As asked, then by what tells the rows apart, so that the same report always has the same order. Nulls come last."""
-        if not self._plan.dimensions:
+        plan = self._plan
+        if not plan.dimensions:
             return ""
-        texts = {of.name for of in self._plan.dimensions if of.type == "text"}
-        asked = dict(self._plan.sort)
-        if not asked and not any(of.is_time for of in self._plan.dimensions):
-            asked = {self._plan.measures[0].name: True}
-        wanted = {**asked, **{of.name: False for of in self._plan.dimensions if of.name not in asked}}
-        keys = [
-            "".join(
-                (
-                    f"r.{self._engine.quoted(name)}",
-                    ' COLLATE "C"' if name in texts else "",
-                    " DESC" if down else "",
-                    " NULLS LAST",
-                )
-            )
-            for name, down in wanted.items()
-        ]
+        asked = dict(plan.sort)
+        if not asked and not any(of.is_time for of in plan.dimensions):
+            asked = {plan.measures[0].name: True}
+        wanted = {**asked, **{of.name: False for of in plan.dimensions if of.name not in asked}}
+        # A text is named by its key, as PostgreSQL takes no expression over a column of the answer.
+        texts = {of.name: key for key, of in zip(self._keys, plan.dimensions, strict=True) if of.type == "text"}
+        names = {
+            name: f'p.{texts[name]} COLLATE "C"' if name in texts else self._engine.quoted(name) for name in wanted
+        }
+        keys = [f"{names[name]}{' DESC' if down else ''} NULLS LAST" for name, down in wanted.items()]
         return f"\nORDER BY {', '.join(keys)}"
