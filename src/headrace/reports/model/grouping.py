@@ -37,10 +37,12 @@ _NARROW: Final = "event_key, kind, happened_at, recipient_key, is_matched, perso
 _ACTS: Final = ("source", "campaign_id", "email_id", "email", "link", "machine_open", "user_agent", "ip")
 
 
-def apply(derivation: Derivation, engine: Engine, settings: ModelSettings) -> None:
+def apply(
+    derivation: Derivation, engine: Engine, settings: ModelSettings, again: tuple[int, int] | None = None
+) -> None:
     """From `raw_mail` and `changed_identities` to email.events, `old_events`, `new_events` and `touched`."""
     _name(derivation, engine)
-    _touch(derivation, engine)
+    _touch(derivation, engine, again)
     _take(derivation, engine)
     derivation.run(_numbered(engine))
     derivation.run(_acts(engine))
@@ -96,14 +98,16 @@ def _group_key(engine: Engine, person: str, prefix: str) -> str:
     )
 
 
-def _touch(derivation: Derivation, engine: Engine) -> None:
-    """`touched`: the groups of new events, those that people leave and join, and those of e-mails with a link that is new."""
+def _touch(derivation: Derivation, engine: Engine, again: tuple[int, int] | None) -> None:
+    """`touched`: the groups of new events, those that people leave and join, those of e-mails with a link that is new, and `again`."""
     derivation.run(
         engine.temporary(
             "touching", f"SELECT DISTINCT {engine.key('before_key')} AS person_key FROM changed_identities"
         )
     )
     selects = ["SELECT group_key FROM incoming_mail"]
+    if again is not None:
+        selects.append(f"SELECT group_key FROM email.messages WHERE group_key BETWEEN {again[0]} AND {again[1]}")
     if _count(derivation, "touching"):
         derivation.run(
             [

@@ -21,20 +21,27 @@ class Applied(NamedTuple):
 
 
 def apply(
-    derivation: Derivation, engine: Engine, settings: ModelSettings, slices: Sequence[Slice], *, digests: bool
+    derivation: Derivation,
+    engine: Engine,
+    settings: ModelSettings,
+    slices: Sequence[Slice],
+    *,
+    digests: bool,
+    again: tuple[int, int] | None = None,
 ) -> Applied:
-    """Safe to call again with rows that were read before. `digests`: addresses are known by their SHA-256, too."""
+    """Safe to call again with rows that were read before. `digests`: addresses are known by their SHA-256, too. `again`: the least and
+    the greatest key of groups that are worked out anew though nothing new came."""
     reading = Reading(engine)
     derivation.run(_read(engine, reading, slices))
     raw = ("raw_mail", "raw_people", "raw_aliases", "incoming_goals")
     counts = derivation.fetch("SELECT " + ", ".join(f"(SELECT count(*) FROM {name}) AS {name}" for name in raw))
     rows = sum(counts.to_pylist()[0].values())
-    if not rows:
+    if not rows and again is None:
         return Applied(0)
     if not digests and _has_digests(derivation, engine):
         return Applied(rows, finds_digests=True)
     identities.apply(derivation, engine, digests=digests)
-    grouping.apply(derivation, engine, settings)
+    grouping.apply(derivation, engine, settings, again)
     messages.apply(derivation, engine, settings)
     attribution.apply(derivation, engine, settings)
     rollups.apply(derivation, engine, settings)

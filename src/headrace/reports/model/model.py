@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
+from headrace.errors import ConfigError
 from headrace.reports.model import increment, labels
 from headrace.reports.model.differences import of_the_model
 from headrace.reports.model.engine import Engine, engine
@@ -35,6 +36,9 @@ _Key = tuple[str, str, str]
 """Schema, table and role."""
 _DIGESTS_KEY: Final[_Key] = ("", "", "digests")
 """The row that says that digests of addresses occur."""
+_AGAIN_KEY: Final[_Key] = ("", "", "again")
+"""The row whose state is the least key of the groups that are still flagged by former rules."""
+_LAST_KEY: Final = 2**62
 _SETTINGS_KEY: Final[_Key] = ("", "", "settings")
 """The row whose state is what was chosen, and whose moment is the last load of a rebuild that the model knows."""
 _TYPE_GROUPS: Final = {ColumnType.INTEGER: "number", ColumnType.FLOAT: "number"}
@@ -58,6 +62,13 @@ class _Loads(NamedTuple):
     to: datetime
     is_more: bool
     has_rebuilt: bool
+
+
+class _Again(NamedTuple):
+    """Groups from a key to another, both included, and where to go on; None: these are the last."""
+
+    groups: tuple[int, int]
+    next: int | None
 
 
 class EmailModel:
@@ -132,23 +143,29 @@ class EmailModel:
             progress = self._forget(derivation)
             read = self._with_rows(derivation, progress, read)
             loads = self._loads(derivation, progress, read)
-        if loads is None:
+        again = self._again(derivation, progress)
+        if loads is None and again is None:
             self._label(derivation, progress)
             return Advance(0, is_more=False)
         slices = [
             Slice(table, progress[_key(table)].loaded_to, loads.to)
             for table in read
-            if progress[_key(table)].loaded_to < loads.to
+            if loads is not None and progress[_key(table)].loaded_to < loads.to
         ]
         digests = _DIGESTS_KEY in progress
-        applied = increment.apply(derivation, self._engine, self._settings, slices, digests=digests)
+        groups = None if again is None else again.groups
+        applied = increment.apply(derivation, self._engine, self._settings, slices, digests=digests, again=groups)
         if applied.finds_digests:
             self._forget(derivation)
             self._write_progress(derivation, [(*_DIGESTS_KEY, "")], self._moment(_BEGINNING))
             self._note_settings(derivation)
             return Advance(0, is_more=True)
-        self._note(derivation, slices, loads.to)
-        return Advance(applied.rows, loads.is_more)
+        if loads is not None:
+            self._note(derivation, slices, loads.to)
+        self._note_settings(derivation)
+        self._note_again(derivation, again)
+        is_more = (loads is not None and loads.is_more) or (again is not None and again.next is not None)
+        return Advance(applied.rows, is_more)
 
     def _label(self, derivation: Derivation, progress: Mapping[_Key, _Progress]) -> None:
         """Labels may have been chosen since, while nothing was loaded."""
@@ -166,22 +183,42 @@ class EmailModel:
             if row["role"] != "labels"
         }
 
-    def _fingerprint(self) -> str:
-        parts: dict[str, Any] = {"version": VERSION, "key": self._probe, **of_the_model(self._settings)}
-        return msgspec.json.encode(parts, order="deterministic").decode()
+    def _chosen(self) -> dict[str, Any]:
+        """What the tables depend on, as JSON values."""
+        parts = {"version": VERSION, "key": self._probe, **of_the_model(self._settings)}
+        chosen: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(parts))
+        return chosen
 
     def _is_outdated(self, progress: Mapping[_Key, _Progress], read: Sequence[ReadTable]) -> bool:
         """Whether something else is read now than what was: other settings, or a column that got another type."""
         if not progress:
             return False
         settings = progress.get(_SETTINGS_KEY)
-        if settings is None or settings.state != self._fingerprint():
+        if settings is None or _without_rules(msgspec.json.decode(settings.state)) != _without_rules(self._chosen()):
             return True
         known = {_key(table): table for table in read}
         for key, before in progress.items():
             if key[0] and (key not in known or _is_retyped(before.state, known[key].columns)):
                 return True
         return False
+
+    def _again(self, derivation: Derivation, progress: Mapping[_Key, _Progress]) -> _Again | None:
+        """The next groups to be flagged by other rules than before; None when there are none."""
+        settings = progress.get(_SETTINGS_KEY)
+        if settings is None:
+            return None
+        if msgspec.json.decode(settings.state)["rules"] != self._chosen()["rules"]:
+            first = 0
+        elif _AGAIN_KEY in progress:
+            first = int(progress[_AGAIN_KEY].state)
+        else:
+            return None
+        found = derivation.fetch(
+            "SELECT max(group_key) AS last, count(*) AS groups FROM (SELECT group_key FROM email.messages "
+            f"WHERE group_key >= {first} ORDER BY group_key LIMIT {self._slice_events}) AS next"
+        ).to_pylist()[0]
+        last = found["last"] if found["groups"] == self._slice_events else _LAST_KEY
+        return _Again((first, last), None if last == _LAST_KEY else last + 1)
 
     def _with_rows(
         self, derivation: Derivation, progress: dict[_Key, _Progress], read: Sequence[ReadTable]
@@ -223,10 +260,23 @@ class EmailModel:
             return
         derivation.run([f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"])
         there = set(derivation.fetch(self._engine.tables_of(SCHEMA)).column("table_name").to_pylist())
+        if "progress" not in there and there & TABLES.keys():
+            raise ConfigError(
+                f"email model: the warehouse has a schema {SCHEMA} with tables that headrace did not make "
+                f"({', '.join(sorted(there & TABLES.keys()))}); rename that schema, and the model is made by itself"
+            )
+        if there and self._version(derivation) != VERSION:
+            derivation.run([f"DROP TABLE {SCHEMA}.{name}" for name in sorted(there & TABLES.keys())])
+            there = set()
         for name, table in TABLES.items():
             if name not in there:
                 derivation.run(self._engine.create(name, table))
         self._is_created = True
+
+    def _version(self, derivation: Derivation) -> int:
+        """By which the tables were made. Columns may have been others then."""
+        found = derivation.fetch(f"SELECT state FROM email.progress WHERE role = '{_SETTINGS_KEY[2]}'").to_pylist()
+        return int(msgspec.json.decode(found[0]["state"])["version"]) if found else VERSION
 
     def _index(self, derivation: Derivation, read: Sequence[ReadTable]) -> None:
         """So that the rows of a slice are found without reading a table."""
@@ -243,12 +293,18 @@ class EmailModel:
     def _note(self, derivation: Derivation, slices: Sequence[Slice], to: datetime) -> None:
         rows = [(*_key(one.table), _read_types(one.table.columns)) for one in slices]
         self._write_progress(derivation, rows, self._moment(to))
-        self._note_settings(derivation)
+
+    def _note_again(self, derivation: Derivation, again: _Again | None) -> None:
+        if again is not None and again.next is not None:
+            self._write_progress(derivation, [(*_AGAIN_KEY, str(again.next))], self._moment(_BEGINNING))
+        elif again is not None:
+            derivation.run([f"DELETE FROM email.progress WHERE role = '{_AGAIN_KEY[2]}'"])
 
     def _note_settings(self, derivation: Derivation) -> None:
         rebuilt = f"(SELECT max(started) FROM {HOUSEKEEPING}.loads WHERE consumer LIKE '{REBUILD}%')"
         beginning = self._moment(_BEGINNING)
-        self._write_progress(derivation, [(*_SETTINGS_KEY, self._fingerprint())], f"coalesce({rebuilt}, {beginning})")
+        chosen = msgspec.json.encode(self._chosen(), order="deterministic").decode()
+        self._write_progress(derivation, [(*_SETTINGS_KEY, chosen)], f"coalesce({rebuilt}, {beginning})")
 
     def _write_progress(self, derivation: Derivation, rows: Sequence[tuple[str, str, str, str]], moment: str) -> None:
         text = self._engine.text
@@ -270,6 +326,10 @@ class EmailModel:
 
 def _key(table: ReadTable) -> _Key:
     return table.name.schema, table.name.table, table.role
+
+
+def _without_rules(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in chosen.items() if name != "rules"}
 
 
 def _read_types(columns: Columns) -> str:
