@@ -59,31 +59,24 @@ def fill(data: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Served, with ROWS in its warehouse; tests that need it stopped, stop it."""
-    with Server(tmp_path_factory.mktemp("reports") / "data") as running:
-        running.add_source("Mail", "selligent-marketing-cloud")
-        running.stop()
-        before = run(running.data, "campaigns")
-        assert (1, "") == before[:2]
-        assert "has no tables of e-mail yet" in before[2]
-        fill(running.data)
-        yield running
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ROWS in its warehouse."""
+    data = tmp_path_factory.mktemp("reports") / "data"
+    with contextlib.redirect_stdout(io.StringIO()):
+        added = ["source", "add", "selligent-marketing-cloud", "--name", "Mail", "--data", str(data)]
+        assert 0 == cli.run(cli.app, added)
+    before = run(data, "campaigns")
+    assert (1, "") == before[:2]
+    assert "has no tables of e-mail yet" in before[2]
+    fill(data)
+    return data
 
 
 @pytest.fixture(scope="module")
-def stopped(server: Server) -> Path:
-    server.stop()
-    return server.data
-
-
-@pytest.fixture(scope="module")
-def served(server: Server, stopped: Path) -> Iterator[Path]:
-    """After all tests that need it stopped: a module's fixtures end in the order of its tests."""
-    del stopped
-    server.start()
-    yield server.data
-    server.stop()
+def served(stopped: Path) -> Iterator[Path]:
+    """The same folder with a server, from here on: tests that need none stand above those that do."""
+    with Server(stopped):
+        yield stopped
 
 
 def total() -> dict[str, Any]:

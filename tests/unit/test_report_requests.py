@@ -88,6 +88,7 @@ def test_a_date_at_the_end_is_the_last_day() -> None:
         ({"filters": [Condition("sent", "is", "many")]}, ["sent is a number"]),
         ({"filters": [Condition("source", "less", 1)]}, ["source is a text"]),
         ({"measures": []}, ["no measure is asked for"]),
+        ({"limit": 0}, ["the limit is 0", "from 1 to"]),
         (
             {"dataset": "engagement_curve", "dimensions": ["hour_since_delivery"], "source": "shop"},
             ["no source 'shop'"],

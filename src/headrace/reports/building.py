@@ -63,7 +63,7 @@ class _Builder:
         measures = [f"{self._figure(measure)} AS {quoted(measure.name)}" for measure in plan.measures]
         parts = [self._part(part, bases) for part in plan.parts]
         merged = parts[0] if len(parts) == 1 else self._merged(parts, bases)
-        limit = "" if plan.limit is None else f"\nLIMIT {plan.limit}"
+        limit = "" if plan.limit is None else f"\nLIMIT {int(plan.limit)}"
         return f"SELECT {', '.join((*dimensions, *measures))}\nFROM ({merged}\n) AS p{self._having()}{self._order()}{limit}"
 
     def _part(self, part: Part, bases: Sequence[str]) -> str:

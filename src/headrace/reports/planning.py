@@ -16,7 +16,7 @@ from headrace.reports.dimensions import DIMENSIONS, LABEL, Dimension, dimension
 from headrace.reports.measures import MEASURES, Measure, Unit, bases
 from headrace.reports.place import Place
 from headrace.reports.presets import PRESETS
-from headrace.reports.request import MOST_COLUMNS, Period, ReportRequest, period_of, unknown
+from headrace.reports.request import MOST_COLUMNS, MOST_ROWS, Period, ReportRequest, period_of, unknown
 
 STEP: Final = "report"
 _QUARTER_SECONDS: Final = 900
@@ -110,6 +110,8 @@ def planned(request: ReportRequest, place: Place) -> Plan:
             raise ConfigError(
                 f"{STEP}: {found.name} is for filters; choose {found.of}_hour, {found.of}_day or {found.of}_week"
             )
+    if request.limit is not None and not 1 <= request.limit <= MOST_ROWS:
+        raise ConfigError(f"{STEP}: the limit is {request.limit!r:.100}; it must be from 1 to {MOST_ROWS}")
     rows, groups = _conditions(request, dataset, place)
     names = [measure.name for measure in measures]
     wanted = bases([*names, *(c.field for c in groups if c.field not in names)])
