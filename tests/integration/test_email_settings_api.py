@@ -59,7 +59,7 @@ def test_settings_are_shown_and_changed_with_their_revision(client: TestClient[A
         changed["settings"]["labels"][0]["pattern"],
     )
     assert ["~ rule fast_click: switched off", *(f"+ label type: campaign_name {one['pattern']} is {one['label']}" for one in LABELS)] == changed["differences"]  # fmt: skip
-    assert ["model", "labels"] == list(changed["made_anew"])
+    assert ["rules", "labels"] == list(changed["made_anew"])
     assert {**tried, "revision": changed["revision"]} == changed
     now = client.get("/api/email/settings").json()
     assert {"revision": changed["revision"], "settings": changed["settings"]} == now

@@ -120,10 +120,10 @@ SIGNED_UP = Goal(name="signed_up", event="Signed Up", source="shop")
     [
         ({}, {"email_sources": ["blog"]}, ["+ source blog"], ["model"]),
         ({"email_sources": ["a", "b"]}, {"email_sources": ["b", "a"]}, [], []),
-        ({}, {"disabled_rules": ["fast_click"]}, ["~ rule fast_click: switched off"], ["model"]),
-        ({"disabled_rules": ["fast_click"]}, {}, ["~ rule fast_click: switched on"], ["model"]),
-        ({}, {"rules": [OFFICE]}, ["+ rule office: From the office."], ["model"]),
-        ({"rules": [OFFICE]}, {}, ["- rule office"], ["model"]),
+        ({}, {"disabled_rules": ["fast_click"]}, ["~ rule fast_click: switched off"], ["rules"]),
+        ({"disabled_rules": ["fast_click"]}, {}, ["~ rule fast_click: switched on"], ["rules"]),
+        ({}, {"rules": [OFFICE]}, ["+ rule office: From the office."], ["rules"]),
+        ({"rules": [OFFICE]}, {}, ["- rule office"], ["rules"]),
         (
             {"rules": [OFFICE]},
             {"rules": [msgspec.structs.replace(OFFICE, sentence="Ours.")]},
@@ -134,7 +134,7 @@ SIGNED_UP = Goal(name="signed_up", event="Signed Up", source="shop")
             {"rules": [OFFICE]},
             {"rules": [msgspec.structs.replace(OFFICE, enabled=False)]},
             ["~ rule office: enabled is false, was true"],
-            ["model"],
+            ["rules"],
         ),
         ({}, {"rules": [msgspec.structs.replace(OFFICE, enabled=False)]}, ["+ rule office: From the office."], []),
         ({}, {"goals": [ORDERS, SIGNED_UP]}, ["+ goal signed_up: Signed Up of shop"], ["model"]),

@@ -9,10 +9,11 @@ from typing import Any, Final, Literal
 from headrace.reports.model.checking import plain_values
 from headrace.reports.model.settings import RULES, ModelSettings
 
-Part = Literal["model", "labels"]
+Part = Literal["model", "rules", "labels"]
 
 PARTS: Final[Mapping[Part, str]] = {
     "model": "all tables of the schema email are made anew from the tables of events, by the server between loads",
+    "rules": "opens and clicks are flagged anew, part by part, by the server between loads; no table is emptied",
     "labels": "email.labels is written anew",
 }
 """What is made anew when the part of the settings on which it depends has changed."""
@@ -21,8 +22,12 @@ PARTS: Final[Mapping[Part, str]] = {
 def made_anew(before: ModelSettings, after: ModelSettings) -> list[Part]:
     """In the order of PARTS."""
     parts: list[Part] = []
-    if of_the_model(before) != of_the_model(after):
+    old, new = of_the_model(before), of_the_model(after)
+    rules = old.pop("rules"), new.pop("rules")
+    if old != new:
         parts.append("model")
+    elif rules[0] != rules[1]:
+        parts.append("rules")
     if plain_values(before)["labels"] != plain_values(after)["labels"]:
         parts.append("labels")
     return parts
