@@ -135,9 +135,14 @@ def small(value: str | None) -> str | None:
     return None if value is None else value.lower()
 
 
+def stripped(address: str | None) -> str | None:
+    """A blank address is none."""
+    return None if address is None else address.strip(" ") or None
+
+
 def who(row: Row) -> Who:
     user_id, anonymous_id = text(row, "user_id"), text(row, "anonymous_id")
-    told = text(row, "context_traits_email") or text(row, "email")
+    told = stripped(text(row, "context_traits_email")) or stripped(text(row, "email"))
     like_one = [name for name in (anonymous_id, user_id) if name and ADDRESS.fullmatch(name)]
     address = told or (like_one[0] if like_one else None)
     digest = text(row, "context_traits_email_sha256") or text(row, "email_sha256")

@@ -13,9 +13,10 @@ import pytest
 from depth import depth
 from email_house import EmailHouse
 from email_lines import SOURCES
-from email_lives import SETTINGS, Lives, parts
+from email_lives import GOALS, SETTINGS, Lives, parts
 from email_oracle import differences, tables
 from headrace.event import Event
+from headrace.reports.model.settings import ModelSettings
 from headrace.warehouses.base import Warehouse
 
 ENGINES: Final = ("duckdb", "postgresql")
@@ -42,7 +43,7 @@ def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opened]:
 
 
 def wrong(house: EmailHouse) -> list[str]:
-    return differences(tables(house.rows(), SOURCES, SETTINGS), house.found())
+    return differences(tables(house.rows(), SOURCES, house.settings), house.found())
 
 
 def live(house: EmailHouse, events: list[Event], chance: random.Random) -> None:
@@ -88,3 +89,22 @@ def test_tables_that_miss_a_load_are_found_out(house: Opened) -> None:
     assert [] != wrong(short)
     short.advance()
     assert kept != short.everything()
+
+
+def test_other_settings_make_what_a_model_that_never_had_others_makes(house: Opened) -> None:
+    changed = house()
+    events = Lives(2).events(60)
+    changed.load(events[:40])
+    changed.advance()
+    assert [] == wrong(changed)
+
+    first, second = GOALS
+    changed.settings = ModelSettings(goals=[second, first], disabled_rules=["fast_click"], email_sources=["shop"])
+    assert [] != wrong(changed)
+    changed.restart()
+    changed.advance()
+    assert [] == wrong(changed)
+
+    changed.load(events[40:])
+    changed.advance()
+    assert [] == wrong(changed)
