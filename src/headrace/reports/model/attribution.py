@@ -28,7 +28,7 @@ _OF_MESSAGE: Final = ("source", "campaign_id", "email_id", "journey_id", "domain
 _IS_CLICK: Final = "CASE WHEN touch = 'click' THEN 0 ELSE 1 END"
 _MOMENT: Final = (
     *("touched_at", "sent_at", 'campaign_id COLLATE "C"', 'email_id COLLATE "C"', 'source COLLATE "C"'),
-    *('recipient_key COLLATE "C"', "send_number", "coalesce(journey_id, '') COLLATE \"C\""),
+    *('recipient_key COLLATE "C"', "send_number", "coalesce(journey_id, '') COLLATE \"C\"", "message_id"),
 )
 """What orders touches; keys do not, as they differ from engine to engine."""
 

@@ -55,7 +55,8 @@ def _select(engine: Engine, settings: ModelSettings) -> str:
         f"WHEN bool_or(bounce_type = '{type_}') THEN '{type_}'" for type_ in ("hard", "soft", "block", "unknown")
     )
     of_all = {
-        **{column: f"min({column})" for column in ("group_key", "send_number", "person_key", "journey_id")},
+        **{column: f"min({column})" for column in ("group_key", "send_number", "person_key")},
+        "journey_id": 'min(journey_id COLLATE "C")',
         **{column: engine.any(column) for column in ("source", "campaign_id", "email_id", "recipient_key")},
         "is_matched": "bool_or(is_matched)",
         "email": 'max(email COLLATE "C")',

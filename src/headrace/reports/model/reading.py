@@ -115,6 +115,12 @@ class Reading:
         there = [self._engine.stored_truth(name, columns[name]) for name in names if name in columns]
         return _first(there, self._engine.null(Type.TRUTH))
 
+    def _any_truth(self, columns: Columns, *names: str) -> str:
+        there = [
+            f"coalesce({self._engine.stored_truth(name, columns[name])}, false)" for name in names if name in columns
+        ]
+        return f"({' OR '.join(there)})" if there else "false"
+
     def _money(self, columns: Columns, *names: str) -> str:
         there = [self._engine.stored_money(name, columns[name]) for name in names if name in columns]
         return _first(there, self._engine.null(Type.MONEY))
@@ -126,13 +132,17 @@ class Reading:
     def _person(self, columns: Columns) -> dict[str, str]:
         """`user_id`, `email` and `anonymous_id` of a row, and `email_sha256`."""
         user_id, anonymous_id = self._text(columns, "user_id"), self._text(columns, "anonymous_id")
-        told = self._text(columns, "context_traits_email", "email")
+        addresses = [
+            f"nullif(trim({self._text(columns, name)}), '')"
+            for name in ("context_traits_email", "email")
+            if name in columns
+        ]
         as_id = [
             f"CASE WHEN {self._engine.matches(name, _ADDRESS)} THEN {name} END" for name in (anonymous_id, user_id)
         ]
         return {
             "user_id": user_id,
-            "email": f"lower(trim(coalesce({told}, {', '.join(as_id)})))",
+            "email": f"lower(coalesce({', '.join((*addresses, *as_id))}))",
             "anonymous_id": f"lower({anonymous_id})",
             "email_sha256": f"lower({self._text(columns, 'context_traits_email_sha256', 'email_sha256')})",
         }
@@ -163,13 +173,11 @@ class Reading:
                 "list_id": self._text(columns, "list_id"),
                 "link": self._text(columns, *link) if kind.kind == "clicked" else nothing,
                 "link_url": self._text(columns, "link_url") if kind.kind == "clicked" else nothing,
-                "bounce_type": self._bounce_type(columns, kind) if kind.kind == "bounced" else nothing,
-                "bounce_code": self._text(columns, "bounce_code") if kind.kind == "bounced" else nothing,
-                "bounce_reason": self._text(columns, "bounce_reason") if kind.kind == "bounced" else nothing,
+                **self._bounce(columns, kind),
                 "machine_open": machine if kind.kind == "opened" else engine.null(Type.TRUTH),
                 "user_agent": self._text(columns, "context_user_agent") if is_read else nothing,
                 "ip": self._text(columns, "context_ip") if is_read else nothing,
-                "is_test": f"coalesce({self._truth(columns, 'test_send', 'is_test', 'test')}, false)",
+                "is_test": self._any_truth(columns, "test_send", "is_test", "test"),
             },
         )
 
@@ -179,6 +187,20 @@ class Reading:
         if not kind.may_be_temporary or "severity" not in columns:
             return literal
         return f"CASE WHEN lower({self._text(columns, 'severity')}) = 'temporary' THEN 'deferred' ELSE {literal} END"
+
+    def _bounce(self, columns: Columns, kind: Kind) -> dict[str, str]:
+        names = ("bounce_type", "bounce_code", "bounce_reason")
+        if kind.kind != "bounced":
+            return dict.fromkeys(names, self._engine.null(Type.TEXT))
+        told = dict(
+            zip(
+                names,
+                (self._bounce_type(columns, kind), *(self._text(columns, name) for name in names[1:])),
+                strict=True,
+            )
+        )
+        is_bounced = f"{self._kind(columns, kind)} = 'bounced'"
+        return {name: f"CASE WHEN {is_bounced} THEN {sql} END" for name, sql in told.items()}
 
     def _bounce_type(self, columns: Columns, kind: Kind) -> str:
         told = f"lower({self._text(columns, 'bounce_type')})"

@@ -71,7 +71,7 @@ COUNTS: Final[Mapping[str, Column]] = {
     "human_clicks": _count("Messages with a click that no rule takes for a machine's."),
     "bounces": _count("Messages that bounced, also those delivered in the end."),
     "hard_bounces": _count("Of these, with a bounce of the type hard."),
-    "soft_bounces": _count("Of these, with a bounce of the type soft."),
+    "soft_bounces": _count("Of these, with a bounce of the type soft and none of the type hard."),
     "unsubscribes": _count("Messages whose recipient unsubscribed by them."),
     "spam": _count("Messages marked as spam."),
     "orders": _count("Orders that the last touch gives them."),
