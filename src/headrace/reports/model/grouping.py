@@ -175,7 +175,8 @@ def _take(derivation: Derivation, engine: Engine) -> None:
 def _numbered(engine: Engine) -> list[str]:
     """`numbered_mail`: of groups with more than one event, the number of the send and the last delivery before each."""
     early = engine.interval(EARLY_SECONDS)
-    order = "PARTITION BY group_key ORDER BY order_at, turn ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW"
+    # Deliveries of one moment, to two addresses of a person, are the same send: a frame of ROWS would part them by chance.
+    order = "PARTITION BY group_key ORDER BY order_at, turn RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW"
     return [
         *engine.temporary(
             "ordered_mail",

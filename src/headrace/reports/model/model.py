@@ -17,11 +17,11 @@ from headrace.errors import ConfigError
 from headrace.reports.model import increment, labels
 from headrace.reports.model.differences import of_the_model
 from headrace.reports.model.engine import Engine, engine
-from headrace.reports.model.reading import ReadTable, Slice, tables_read
+from headrace.reports.model.reading import Reading, ReadTable, Slice, tables_read
 from headrace.reports.model.schema import SCHEMA, TABLES, Type
 from headrace.reports.model.settings import ModelSettings
 from headrace.reports.place import MailSource
-from headrace.warehouses.base import HOUSEKEEPING, Columns, ColumnType, Derivation, Deriving, TableName
+from headrace.warehouses.base import HOUSEKEEPING, Columns, Derivation, Deriving, TableName
 
 T = TypeVar("T")
 
@@ -41,7 +41,6 @@ _AGAIN_KEY: Final[_Key] = ("", "", "again")
 _LAST_KEY: Final = 2**62
 _SETTINGS_KEY: Final[_Key] = ("", "", "settings")
 """The row whose state is what was chosen, and whose moment is the last load of a rebuild that the model knows."""
-_TYPE_GROUPS: Final = {ColumnType.INTEGER: "number", ColumnType.FLOAT: "number"}
 
 
 class Advance(NamedTuple):
@@ -52,8 +51,11 @@ class Advance(NamedTuple):
 
 
 class _Progress(NamedTuple):
+    """`last`: of a table that is new to the model, its greatest loaded_at."""
+
     loaded_to: datetime
     state: str
+    last: datetime = _BEGINNING
 
 
 class _Loads(NamedTuple):
@@ -223,16 +225,18 @@ class EmailModel:
     def _with_rows(
         self, derivation: Derivation, progress: dict[_Key, _Progress], read: Sequence[ReadTable]
     ) -> list[ReadTable]:
-        """The tables that have rows. One that is new to the model stands just before its first row."""
+        """The tables that have rows. One that is new to the model stands just before its first row.
+
+        A rebuild stands in headrace.loads with the moment of its first row, so that its last is noted, too."""
         new = [table for table in read if _key(table) not in progress]
         if new:
             selects = [
-                f"SELECT {place} AS place, min(loaded_at) AS first FROM {self._engine.qualified(*table.name)}"
+                f"SELECT {place} AS place, min(loaded_at) AS first, max(loaded_at) AS last FROM {self._engine.qualified(*table.name)}"
                 for place, table in enumerate(new)
             ]
             for row in derivation.fetch(" UNION ALL ".join(selects)).to_pylist():
                 if row["first"] is not None:
-                    progress[_key(new[row["place"]])] = _Progress(row["first"] - datetime.resolution, "")
+                    progress[_key(new[row["place"]])] = _Progress(row["first"] - datetime.resolution, "", row["last"])
         return [table for table in read if _key(table) in progress]
 
     def _loads(
@@ -248,10 +252,12 @@ class EmailModel:
             "CAST(coalesce(sum(events) OVER (ORDER BY started ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bigint) AS to_load "
             f"FROM {HOUSEKEEPING}.loads WHERE started > {self._moment(floor)}) AS l ORDER BY started LIMIT {_MOST_LOADS}"
         ).to_pylist()
-        if not found:
-            return None
         taken = [row for row in found if row["to_load"] < self._slice_events]
-        return _Loads(taken[-1]["started"], len(taken) < len(found), any(row["has_rebuilt"] for row in taken))
+        is_more = len(taken) < len(found) or len(found) == _MOST_LOADS
+        to = taken[-1]["started"] if taken else floor
+        if not is_more:
+            to = max(to, *(progress[_key(table)].last for table in read))
+        return _Loads(to, is_more, any(row["has_rebuilt"] for row in taken)) if to > floor else None
 
     # Writing it down.
 
@@ -291,7 +297,8 @@ class EmailModel:
         return {}
 
     def _note(self, derivation: Derivation, slices: Sequence[Slice], to: datetime) -> None:
-        rows = [(*_key(one.table), _read_types(one.table.columns)) for one in slices]
+        reading = Reading(self._engine)
+        rows = [(*_key(one.table), _types(reading.columns(one.table))) for one in slices]
         self._write_progress(derivation, rows, self._moment(to))
 
     def _note_again(self, derivation: Derivation, again: _Again | None) -> None:
@@ -332,15 +339,11 @@ def _without_rules(chosen: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in chosen.items() if name != "rules"}
 
 
-def _read_types(columns: Columns) -> str:
-    return msgspec.json.encode({name: _type(kind) for name, kind in sorted(columns.items())}).decode()
-
-
-def _type(kind: ColumnType) -> str:
-    """An integer column becomes float by itself, and means the same."""
-    return _TYPE_GROUPS.get(kind, kind.value)
+def _types(columns: Columns) -> str:
+    return msgspec.json.encode({name: kind.value for name, kind in sorted(columns.items())}).decode()
 
 
 def _is_retyped(state: str, columns: Columns) -> bool:
+    """Also when integer became float: values that had been discarded may stand in rows that were read."""
     before: dict[str, str] = msgspec.json.decode(state)
-    return any(_type(columns[name]) != type_ for name, type_ in before.items() if name in columns)
+    return any(columns[name].value != type_ for name, type_ in before.items() if name in columns)

@@ -7,7 +7,7 @@ Columns that a table lacks are null, and a column may have any type: what was se
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from headrace.names import event_slug, event_table, property_name
@@ -88,6 +88,12 @@ class Reading:
     def goals(self, slices: Sequence[Slice]) -> str:
         """Rows of `incoming_goals`."""
         return self._union([self._goal(one, one.table.goal) for one in slices if one.table.goal], GOAL_COLUMNS)
+
+    def columns(self, table: ReadTable) -> Columns:
+        """Those of the table's columns that are read."""
+        every = [Slice(table, None, datetime.max.replace(tzinfo=UTC))]
+        select = " ".join(read(every) for read in (self.mail, self.people, self.aliases, self.goals))
+        return {name: type_ for name, type_ in table.columns.items() if self._engine.quoted(name) in select}
 
     def _union(self, selects: Sequence[str], columns: Mapping[str, Type]) -> str:
         if selects:
