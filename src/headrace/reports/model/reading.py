@@ -75,19 +75,19 @@ class Reading:
 
     def mail(self, slices: Sequence[Slice]) -> str:
         """Rows of `raw_mail`: see MAIL_COLUMNS."""
-        return self._union([self._mail(one) for one in slices if one.table.role == MAIL], MAIL_COLUMNS)
+        return self._union([(one, self._mail(one)) for one in slices if one.table.role == MAIL], MAIL_COLUMNS)
 
     def people(self, slices: Sequence[Slice]) -> str:
         """Rows of `raw_people`: what identifies tell."""
-        return self._union([self._people(one) for one in slices if one.table.role == IDENTIFIES], PEOPLE_COLUMNS)
+        return self._union([(one, self._people(one)) for one in slices if one.table.role == IDENTIFIES], PEOPLE_COLUMNS)
 
     def aliases(self, slices: Sequence[Slice]) -> str:
         """Rows of `raw_aliases`: former ids."""
-        return self._union([self._aliases(one) for one in slices if one.table.role == ALIASES], ALIAS_COLUMNS)
+        return self._union([(one, self._aliases(one)) for one in slices if one.table.role == ALIASES], ALIAS_COLUMNS)
 
     def goals(self, slices: Sequence[Slice]) -> str:
         """Rows of `incoming_goals`."""
-        return self._union([self._goal(one, one.table.goal) for one in slices if one.table.goal], GOAL_COLUMNS)
+        return self._union([(one, self._goal(one, one.table.goal)) for one in slices if one.table.goal], GOAL_COLUMNS)
 
     def columns(self, table: ReadTable) -> Columns:
         """Those of the table's columns that are read."""
@@ -95,19 +95,36 @@ class Reading:
         select = " ".join(read(every) for read in (self.mail, self.people, self.aliases, self.goals))
         return {name: type_ for name, type_ in table.columns.items() if self._engine.quoted(name) in select}
 
-    def _union(self, selects: Sequence[str], columns: Mapping[str, Type]) -> str:
-        if selects:
-            return " UNION ALL ".join(selects)
-        empty = ", ".join(f"{self._engine.null(type_)} AS {name}" for name, type_ in columns.items())
-        return f"SELECT {empty} WHERE false"
+    def _union(self, parts: Sequence[tuple[Slice, Mapping[str, str]]], columns: Mapping[str, Type]) -> str:
+        """Of slices and their expressions by column."""
+        if not parts:
+            empty = ", ".join(f"{self._engine.null(type_)} AS {name}" for name, type_ in columns.items())
+            return f"SELECT {empty} WHERE false"
+        return " UNION ALL ".join(
+            self._select(one, columns, expressions, is_first=place == 0)
+            for place, (one, expressions) in enumerate(parts)
+        )
 
-    def _select(self, one: Slice, columns: Mapping[str, Type], expressions: Mapping[str, str]) -> str:
+    def _select(
+        self, one: Slice, columns: Mapping[str, Type], expressions: Mapping[str, str], *, is_first: bool
+    ) -> str:
+        """Only the first tells names and types: each word costs DuckDB time, however few rows there are."""
         engine = self._engine
-        chosen = ", ".join(f"{engine.cast(expressions[name], type_)} AS {name}" for name, type_ in columns.items())
+        if is_first:
+            chosen = [f"{engine.cast(expressions[name], type_)} AS {name}" for name, type_ in columns.items()]
+        else:
+            chosen = [
+                "NULL" if expressions[name] == engine.null(type_) else expressions[name]
+                for name, type_ in columns.items()
+            ]
+        return f"SELECT {', '.join(chosen)} FROM {self.rows(one)}"
+
+    def rows(self, one: Slice) -> str:
+        """What follows FROM."""
         bounds = [f"loaded_at <= {self._moment(one.to)}"]
         if one.after is not None:
             bounds.append(f"loaded_at > {self._moment(one.after)}")
-        return f"SELECT {chosen} FROM {engine.qualified(*one.table.name)} WHERE {' AND '.join(bounds)}"
+        return f"{self._engine.qualified(*one.table.name)} WHERE {' AND '.join(bounds)}"
 
     def _moment(self, when: datetime) -> str:
         return self._engine.cast(self._engine.text(when.isoformat()), Type.TIME)
@@ -146,46 +163,43 @@ class Reading:
         as_id = [
             f"CASE WHEN {self._engine.matches(name, _ADDRESS)} THEN {name} END" for name in (anonymous_id, user_id)
         ]
+        digests = [name for name in ("context_traits_email_sha256", "email_sha256") if name in columns]
         return {
             "user_id": user_id,
             "email": f"lower(coalesce({', '.join((*addresses, *as_id))}))",
             "anonymous_id": f"lower({anonymous_id})",
-            "email_sha256": f"lower({self._text(columns, 'context_traits_email_sha256', 'email_sha256')})",
+            "email_sha256": f"lower({self._text(columns, *digests)})" if digests else self._engine.null(Type.TEXT),
         }
 
-    def _mail(self, one: Slice) -> str:
+    def _mail(self, one: Slice) -> Mapping[str, str]:
         engine, columns, kind = self._engine, one.table.columns, one.table.kind
         assert kind is not None  # noqa: S101 -- so of each table with this role
         is_read = kind.kind in ("opened", "clicked")
         machine = "true" if kind.machine else self._truth(columns, "machine_open")
         nothing = engine.null(Type.TEXT)
         link = ("link_id", "link_url", "link_name")
-        return self._select(
-            one,
-            MAIL_COLUMNS,
-            {
-                "source": engine.text(one.table.name.schema),
-                "id": "id",
-                "kind": self._kind(columns, kind),
-                "happened_at": self._happened_at(columns),
-                "received_at": "received_at",
-                **self._person(columns),
-                "campaign_id": f"coalesce({self._text(columns, 'campaign_id')}, '')",
-                "campaign_name": self._text(columns, "campaign_name"),
-                "email_id": f"coalesce({self._text(columns, 'email_id')}, '')",
-                "email_subject": self._text(columns, "email_subject"),
-                "journey_id": self._text(columns, "journey_id"),
-                "platform_message_id": self._text(columns, "message_id"),
-                "list_id": self._text(columns, "list_id"),
-                "link": self._text(columns, *link) if kind.kind == "clicked" else nothing,
-                "link_url": self._text(columns, "link_url") if kind.kind == "clicked" else nothing,
-                **self._bounce(columns, kind),
-                "machine_open": machine if kind.kind == "opened" else engine.null(Type.TRUTH),
-                "user_agent": self._text(columns, "context_user_agent") if is_read else nothing,
-                "ip": self._text(columns, "context_ip") if is_read else nothing,
-                "is_test": self._any_truth(columns, "test_send", "is_test", "test"),
-            },
-        )
+        return {
+            "source": engine.text(one.table.name.schema),
+            "id": "id",
+            "kind": self._kind(columns, kind),
+            "happened_at": self._happened_at(columns),
+            "received_at": "received_at",
+            **self._person(columns),
+            "campaign_id": f"coalesce({self._text(columns, 'campaign_id')}, '')",
+            "campaign_name": self._text(columns, "campaign_name"),
+            "email_id": f"coalesce({self._text(columns, 'email_id')}, '')",
+            "email_subject": self._text(columns, "email_subject"),
+            "journey_id": self._text(columns, "journey_id"),
+            "platform_message_id": self._text(columns, "message_id"),
+            "list_id": self._text(columns, "list_id"),
+            "link": self._text(columns, *link) if kind.kind == "clicked" else nothing,
+            "link_url": self._text(columns, "link_url") if kind.kind == "clicked" else nothing,
+            **self._bounce(columns, kind),
+            "machine_open": machine if kind.kind == "opened" else engine.null(Type.TRUTH),
+            "user_agent": self._text(columns, "context_user_agent") if is_read else nothing,
+            "ip": self._text(columns, "context_ip") if is_read else nothing,
+            "is_test": self._any_truth(columns, "test_send", "is_test", "test"),
+        }
 
     def _kind(self, columns: Columns, kind: Kind) -> str:
         """Mailgun's `failed` is a deferral while it is temporary."""
@@ -216,50 +230,38 @@ class Reading:
         )
         return f"CASE {words} ELSE '{kind.bounce_type or 'unknown'}' END"
 
-    def _people(self, one: Slice) -> str:
+    def _people(self, one: Slice) -> Mapping[str, str]:
         columns = one.table.columns
-        return self._select(
-            one,
-            PEOPLE_COLUMNS,
-            {
-                "id": "id",
-                "happened_at": self._happened_at(columns),
-                **self._person(columns),
-                "is_holdout": self._truth(columns, "holdout"),
-            },
-        )
+        return {
+            "id": "id",
+            "happened_at": self._happened_at(columns),
+            **self._person(columns),
+            "is_holdout": self._truth(columns, "holdout"),
+        }
 
-    def _aliases(self, one: Slice) -> str:
+    def _aliases(self, one: Slice) -> Mapping[str, str]:
         columns = one.table.columns
-        return self._select(
-            one,
-            ALIAS_COLUMNS,
-            {
-                "id": "id",
-                "happened_at": self._happened_at(columns),
-                "previous_id": self._text(columns, "previous_id"),
-                "user_id": self._text(columns, "user_id"),
-            },
-        )
+        return {
+            "id": "id",
+            "happened_at": self._happened_at(columns),
+            "previous_id": self._text(columns, "previous_id"),
+            "user_id": self._text(columns, "user_id"),
+        }
 
-    def _goal(self, one: Slice, goal: Goal | None) -> str:
+    def _goal(self, one: Slice, goal: Goal | None) -> Mapping[str, str]:
         assert goal is not None  # noqa: S101 -- so of each table with this role
         engine, columns = self._engine, one.table.columns
         person = self._person(columns)
-        return self._select(
-            one,
-            GOAL_COLUMNS,
-            {
-                "goal": engine.text(goal.name),
-                "id": "id",
-                "source": engine.text(one.table.name.schema),
-                "order_id": self._text(columns, *(property_name(name) for name in goal.key)),
-                "happened_at": self._happened_at(columns),
-                "received_at": "received_at",
-                "recipient": f"coalesce({person['user_id']}, {person['email']}, {person['anonymous_id']})",
-                "value": self._money(columns, *(property_name(name) for name in goal.value)),
-            },
-        )
+        return {
+            "goal": engine.text(goal.name),
+            "id": "id",
+            "source": engine.text(one.table.name.schema),
+            "order_id": self._text(columns, *(property_name(name) for name in goal.key)),
+            "happened_at": self._happened_at(columns),
+            "received_at": "received_at",
+            "recipient": f"coalesce({person['user_id']}, {person['email']}, {person['anonymous_id']})",
+            "value": self._money(columns, *(property_name(name) for name in goal.value)),
+        }
 
 
 def _first(expressions: Sequence[str], nothing: str) -> str:
