@@ -20,10 +20,10 @@ from headrace.reports.request import ReportRequest, settled
 
 NO_MODEL: Final = "the warehouse {slug} has no tables of e-mail yet: they are made once the first e-mail events are loaded; see: headrace status"
 NO_ENGINE: Final = "{step}: there is no e-mail model on {kind}; it is made on DuckDB and PostgreSQL"
-PROGRESS: Final = """SELECT max(loaded_to) AS as_of,
-    (SELECT count(*) FROM headrace.loads WHERE started > (SELECT max(loaded_to) FROM email.progress WHERE schema_name <> '')) AS behind
+PROGRESS: Final = """SELECT max(loaded_to) AS as_of, (SELECT count(*) FROM headrace.loads WHERE started >
+    (SELECT coalesce(max(loaded_to), TIMESTAMPTZ '1970-01-01 00:00:00+00') FROM email.progress WHERE schema_name <> '')) AS behind
 FROM email.progress WHERE schema_name <> ''"""
-"""The last load that the model has read, and how many came after it."""
+"""The last load that the model has read, and how many came after it: all of them, when it is about to be made anew."""
 
 
 class Standing(msgspec.Struct, frozen=True):
