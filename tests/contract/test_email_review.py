@@ -15,8 +15,10 @@ import pytest
 
 from email_house import EmailHouse
 from headrace.config import LoaderConfig
+from headrace.errors import WarehouseUnavailableError
 from headrace.event import Event
 from headrace.loader.building import Workplace
+from headrace.loader.deriving import NOTICE_SECONDS, RETRY_SECONDS, Deriving
 from headrace.loader.rebuilding import Rebuild
 from headrace.loader.retyping import Retype
 from headrace.reports.model import model
@@ -140,3 +142,21 @@ def test_a_column_that_no_table_of_the_model_needs_may_change_its_type(
     house.load([made("o3", "track", {"order_id": "3", "total": 10.5}, event="Order Completed")])
     with pytest.raises(AssertionError, match="anew"):
         house.advance()
+
+
+def test_settings_that_cannot_be_read_keep_nothing_from_being_loaded() -> None:
+    moment, asked = [0.0], []
+
+    def chosen() -> None:
+        asked.append(moment[0])
+        if len(asked) == 1:
+            raise WarehouseUnavailableError("workspace: locked")
+
+    deriving = Deriving(chosen, 1.0, lambda: moment[0])
+    assert not deriving.is_due()
+    assert "WarehouseUnavailableError: workspace: locked" == deriving.state.error
+    # Asked again after a pause, then now and then, not each time that the loader looks for events.
+    for _ in range(100):
+        moment[0] += RETRY_SECONDS / 50
+        assert not deriving.is_due()
+    assert 1 + RETRY_SECONDS / NOTICE_SECONDS >= len(asked) - 1 > 1

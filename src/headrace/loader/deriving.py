@@ -17,6 +17,8 @@ SHARE: Final = 0.2
 """Of the loader's time at the most, while events come in: a quarter of what the loads may take."""
 RETRY_SECONDS: Final = 5.0
 BROKEN_SECONDS: Final = 60.0
+NOTICE_SECONDS: Final = 0.5
+"""How soon other settings, or what was loaded after a rest, are noticed."""
 
 
 class Step(Protocol):
@@ -73,10 +75,18 @@ class Deriving:
     def is_due(self) -> bool:
         if self._monotonic() < self._next:
             return False
-        model = self._model()
+        try:
+            model = self._model()
+        except Exception as error:  # noqa: BLE001 -- what was chosen cannot be read now: no reason not to load
+            self._failed(error, RETRY_SECONDS)
+            self._is_behind = True  # the increment that follows takes the error away
+            return False
         if model is not self._current:
             self._current, self._is_behind = model, True
-        return self._is_behind and model is not None
+        if self._is_behind and model is not None:
+            return True
+        self._next = self._monotonic() + NOTICE_SECONDS
+        return False
 
     def step(self, tables: Callable[[], Mapping[TableName, Columns]], *, in_haste: bool) -> bool:
         """One increment; False when it came to nothing. `in_haste`: loads wait meanwhile."""
