@@ -45,9 +45,7 @@ def apply(
     _touch(derivation, engine, again)
     _take(derivation, engine)
     derivation.run(_numbered(engine))
-    derivation.run(_acts(engine))
-    derivation.run(_clicks(engine))
-    derivation.run(_flagged(engine, settings))
+    _flag(derivation, engine, settings)
     derivation.run(_written(engine))
 
 
@@ -195,6 +193,25 @@ def _numbered(engine: Engine) -> list[str]:
             "FROM ordered_mail AS o LEFT JOIN begun AS b ON b.event_key = o.event_key",
         ),
     ]
+
+
+def _flag(derivation: Derivation, engine: Engine, settings: ModelSettings) -> None:
+    """`flagged_mail`, with as few steps as what there is needs: in DuckDB a step costs more than some thousand rows."""
+    kinds = set(derivation.fetch("SELECT DISTINCT kind FROM current_mail").column("kind").to_pylist())
+    if not kinds & {"opened", "clicked"}:
+        nothing = f"SELECT event_key, {engine.null(Type.TEXT)} AS machine_reasons FROM current_mail WHERE false"
+        derivation.run(engine.temporary("flagged_mail", nothing))
+        return
+    derivation.run(_acts(engine))
+    if "clicked" in kinds:
+        derivation.run(_clicks(engine))
+    else:
+        features = ", ".join(
+            f"{engine.null(Type.COUNT)} AS {name}" for name in ("links_at_once", "links_near", "links_of_email")
+        )
+        nothing = f"SELECT event_key, {features} FROM current_mail WHERE false"
+        derivation.run(engine.temporary("click_features", nothing))
+    derivation.run(_flagged(engine, settings))
 
 
 def _acts(engine: Engine) -> list[str]:

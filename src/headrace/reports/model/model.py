@@ -314,18 +314,23 @@ class EmailModel:
         self._write_progress(derivation, [(*_SETTINGS_KEY, chosen)], f"coalesce({rebuilt}, {beginning})")
 
     def _write_progress(self, derivation: Derivation, rows: Sequence[tuple[str, str, str, str]], moment: str) -> None:
+        if not rows:
+            return
         text = self._engine.text
-        statements: list[str] = []
-        for schema, table, role, state in rows:
-            where = f"schema_name = {text(schema)} AND table_name = {text(table)} AND role = {text(role)}"
-            statements += [
-                f"DELETE FROM email.progress WHERE {where}",
-                (
-                    "INSERT INTO email.progress (schema_name, table_name, role, loaded_to, state) "
-                    f"VALUES ({text(schema)}, {text(table)}, {text(role)}, {moment}, {text(state)})"
-                ),
+        which = " OR ".join(
+            f"(schema_name = {text(schema)} AND table_name = {text(table)} AND role = {text(role)})"
+            for schema, table, role, _ in rows
+        )
+        values = ", ".join(
+            f"({text(schema)}, {text(table)}, {text(role)}, {moment}, {text(state)})"
+            for schema, table, role, state in rows
+        )
+        derivation.run(
+            [
+                f"DELETE FROM email.progress WHERE {which}",
+                f"INSERT INTO email.progress (schema_name, table_name, role, loaded_to, state) VALUES {values}",
             ]
-        derivation.run(statements)
+        )
 
     def _moment(self, when: datetime) -> str:
         return self._engine.cast(self._engine.text(when.isoformat()), Type.TIME)

@@ -24,11 +24,11 @@ def rewrite(engine: Engine, table: str, had: str, made: str) -> list[str]:
 
 def nothing_rewritten(engine: Engine, table: str) -> list[str]:
     """Statements that leave `old_TABLE` and `new_TABLE` empty."""
-    columns = ", ".join(f"{engine.null(of.type)} AS {name}" for name, of in TABLES[table].columns.items())
+    columns = ", ".join(TABLES[table].columns)
     return [
         statement
         for name in (f"old_{table}", f"new_{table}")
-        for statement in engine.temporary(name, f"SELECT {columns} WHERE false")
+        for statement in engine.temporary(name, f"SELECT {columns} FROM {SCHEMA}.{table} WHERE false")
     ]
 
 
