@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import backlog
 import collector
 import delivery
+import email_model
 import event_delivery
 import explosion
 import freshness
@@ -37,6 +38,7 @@ PARTS: Mapping[str, Callable[[], Sequence[Figure]]] = {
     "backlog": backlog.figures,
     "delivery": delivery.figures,
     "event_delivery": event_delivery.measured,
+    "email_model": email_model.figures,
 }
 
 
