@@ -11,7 +11,7 @@ import typer
 from headrace.cli import options, report_chart
 from headrace.cli.options import ConfigFile, Data, Json, OneOf
 from headrace.cli.output import plain, print_json, print_line, print_table
-from headrace.cli.report_words import WHERE, condition
+from headrace.cli.report_words import WHERE_OF_MAILS, condition
 from headrace.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def funnel(
     since: Since = None,
     until: Until = None,
     zone: Zone = "UTC",
-    where: Annotated[list[str] | None, typer.Option(metavar="CONDITION", help=WHERE)] = None,
+    where: Annotated[list[str] | None, typer.Option(metavar="CONDITION", help=WHERE_OF_MAILS)] = None,
     limit: Annotated[int, typer.Option(metavar="PARTS", min=1, max=1000, help="Of --by at the most so many.")] = 50,
     as_json: Json = False,
     warehouse: OneOf = None,

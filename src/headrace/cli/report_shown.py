@@ -67,7 +67,7 @@ def print_report(
     """`total`: the measures over all. `drawn`: the measure of the chart, None for none. `first`: columns that are shown before others where
     not all have room."""
     if not answer.rows:
-        print_line("No rows: nothing was counted in this period.")
+        print_line("No rows: nothing was counted in this period under these conditions.")
     else:
         if drawn is not None and is_line:
             _print_lines(answer, drawn)

@@ -27,6 +27,10 @@ WHERE: Final = (
     "A field, what it is compared by and a value, in one text: 'campaign_name contains spring', 'domain in gmail.com,gmx.de', "
     "'open_rate > 20%', 'device unknown'. Repeat it: all must hold."
 )
+WHERE_OF_MAILS: Final = (
+    "A field of mails, what it is compared by and a value, in one text: 'campaign_id in 12,15', 'domain is gmail.com', "
+    "'device unknown'. Repeat it: all must hold."
+)
 
 
 def listed(texts: Sequence[str] | None) -> list[str] | None:

@@ -195,7 +195,9 @@ def _steps(request: FunnelRequest, rows: Mapping[int, Mapping[str, Any]]) -> Seq
 def _check(request: FunnelRequest) -> None:
     """What the types cannot say, and what they say but nobody checks when a request is made in Python."""
     if not 2 <= len(request.steps) <= MOST_STEPS:
-        raise ConfigError(f"{STEP}: it has {len(request.steps)} steps; give 2 to {MOST_STEPS}")
+        raise ConfigError(
+            f"{STEP}: give 2 to {MOST_STEPS} steps, the first of them of a mail, such as delivered; found {len(request.steps)}"
+        )
     if request.steps[0].step not in MAIL_STEPS:
         raise ConfigError(
             f"{STEP}: the first step is {request.steps[0].step!r:.100}; it must be one of {', '.join(MAIL_STEPS)}"
