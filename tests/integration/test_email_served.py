@@ -54,13 +54,28 @@ def month(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Month]:
     """The server is killed while the month is loaded and made into figures, and started again."""
     place = tmp_path_factory.mktemp("month")
     with Server(
-        place / "data", {"HEADRACE_LOADER_MODEL_SECONDS": "0.1", "HEADRACE_LOADER_LOAD_EVENTS": "500"}
+        place / "data", {"HEADRACE_LOADER_MODEL_SECONDS": "0.5", "HEADRACE_LOADER_LOAD_EVENTS": "2000"}
     ) as server:
         mail = server.add_source("Mail", "selligent-marketing-cloud")
         shop = server.add_source("Shop")
         truth = place / "truth.json"
         arguments = ["simulate", "--url", server.url, "--write-key", mail.write_key, "--shop-write-key", shop.write_key]
-        assert 0 == cli.run(cli.app, [*arguments, "--recipients", "500", "--full", "--truth", str(truth), "--json"])
+        assert 0 == cli.run(
+            cli.app,
+            [
+                *arguments,
+                "--recipients",
+                "300",
+                "--seed",
+                "4",
+                "--end",
+                "2026-11-08T12:00:00Z",
+                "--full",
+                "--truth",
+                str(truth),
+                "--json",
+            ],
+        )
         server.kill()
         server.start()
         found = Month(server, json.loads(truth.read_text()))

@@ -33,9 +33,9 @@ RATES: Final = {
     "conversion_rate": ("orders", "delivered"),
 }
 LIVES: Final = {
-    "usual": ("duckdb", 1_500, 4, FULL),
-    "usual on PostgreSQL": ("postgresql", 800, 3, FULL),
-    "every event four times": ("duckdb", 400, 3, REPEATED),
+    "usual": ("duckdb", 1_000, 4, FULL),
+    "usual on PostgreSQL": ("postgresql", 500, 3, FULL),
+    "every event four times": ("duckdb", 250, 3, REPEATED),
 }
 
 
