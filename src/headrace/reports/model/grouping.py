@@ -123,7 +123,7 @@ def _touch(derivation: Derivation, engine: Engine, again: tuple[int, int] | None
         derivation.run(["INSERT INTO email.mail_links SELECT * FROM new_links"])
         selects.append(
             "SELECT m.group_key FROM email.messages AS m JOIN (SELECT DISTINCT source, campaign_id, email_id FROM new_links) AS n "
-            "ON m.source = n.source AND m.campaign_id = n.campaign_id AND m.email_id = n.email_id WHERE m.links_clicked > 0"
+            f"ON m.source = n.source AND {engine.same_text('m.campaign_id', 'n.campaign_id')} AND m.email_id = n.email_id WHERE m.links_clicked > 0"
         )
     derivation.run(
         [

@@ -31,6 +31,7 @@ def apply(
 ) -> Applied:
     """Safe to call again with rows that were read before. `digests`: addresses are known by their SHA-256, too. `again`: the least and
     the greatest key of groups that are worked out anew though nothing new came."""
+    derivation.run(engine.begin())
     reading = Reading(engine)
     derivation.run(_read(engine, reading, _with_rows(derivation, reading, slices)))
     raw = ("raw_mail", "raw_people", "raw_aliases", "incoming_goals")
