@@ -160,3 +160,13 @@ def test_settings_that_cannot_be_read_keep_nothing_from_being_loaded() -> None:
         moment[0] += RETRY_SECONDS / 50
         assert not deriving.is_due()
     assert 1 + RETRY_SECONDS / NOTICE_SECONDS >= len(asked) - 1 > 1
+
+
+def test_a_number_with_a_fraction_of_nothing_is_the_same_campaign(house: EmailHouse) -> None:
+    house.load([made("n1", "track", {"campaign_id": 77}, event="Email Opened", user_id="u1")])
+    house.advance()
+    house.load([made("n2", "track", {"campaign_id": 77.0}, event="Email Opened", user_id="u2")])
+    house.load([made("n3", "track", {"campaign_id": 77.5}, event="Email Opened", user_id="u3")])
+    house.advance()
+    found = {row["campaign_id"]: row["opens"] for row in house.found(["campaigns"])["campaigns"]}
+    assert {"77": 2, "77.5": 1} == found

@@ -261,3 +261,22 @@ def test_listing_the_kinds_does_not_import_any_engine() -> None:
         ).returncode
         == 0
     )
+
+
+def test_order_and_limit_leave_no_row_out_after_others_were_deleted(tmp_path: Path) -> None:
+    statements = (
+        "CREATE SCHEMA s",
+        "CREATE TABLE s.t (k VARCHAR, n BIGINT)",
+        "INSERT INTO s.t SELECT 'a' || i, i % 10 FROM range(3000) r(i)",
+        "DELETE FROM s.t WHERE n >= 2",
+        "INSERT INTO s.t SELECT 'x' || i, i % 7 FROM range(300000) r(i)",
+    )
+    first = "SELECT n, k FROM s.t ORDER BY n DESC, k LIMIT 1"
+    warehouse = DuckDB(tmp_path / "warehouse.duckdb", WarehouseConfig())
+    warehouse.derive(lambda derivation: derivation.run(statements))
+    assert [[6, "x1000"]] == [list(row) for row in warehouse.query(first, max_rows=5, timeout_seconds=30).rows]
+    warehouse.close()
+    with duckdb.connect() as plain:  # the control: once this fails, the engine has mended it
+        for statement in statements:
+            plain.execute(statement)
+        assert (6, "x1000") != plain.execute(first).fetchone()

@@ -19,6 +19,8 @@ from headrace.warehouses.base import Derivation
 
 EARLY_SECONDS: Final = 300
 """Scanners act before a delivery is stamped; and a delivery again within this time is the platform's repeat, not another send."""
+MOST_LINKS: Final = 200
+"""Of an e-mail are counted. Where every recipient has links of their own, each increment would touch all messages that were clicked."""
 
 _COLUMNS: Final = list(TABLES["events"].columns)
 _LINK: Final = "coalesce(link, '')"
@@ -122,7 +124,10 @@ def _touch(derivation: Derivation, engine: Engine, again: tuple[int, int] | None
     if _count(derivation, "new_links"):
         derivation.run(["INSERT INTO email.mail_links SELECT * FROM new_links"])
         selects.append(
-            "SELECT m.group_key FROM email.messages AS m JOIN (SELECT DISTINCT source, campaign_id, email_id FROM new_links) AS n "
+            "SELECT m.group_key FROM email.messages AS m JOIN (SELECT n.source, n.campaign_id, n.email_id "
+            "FROM (SELECT source, campaign_id, email_id, count(*) AS added FROM new_links GROUP BY source, campaign_id, email_id) AS n "
+            "JOIN email.mail_links AS l ON l.source = n.source AND l.campaign_id = n.campaign_id AND l.email_id = n.email_id "
+            f"GROUP BY n.source, n.campaign_id, n.email_id, n.added HAVING count(*) - n.added < {MOST_LINKS}) AS n "
             f"ON m.source = n.source AND {engine.same_text('m.campaign_id', 'n.campaign_id')} AND m.email_id = n.email_id WHERE m.links_clicked > 0"
         )
     derivation.run(
@@ -243,7 +248,7 @@ def _clicks(engine: Engine) -> list[str]:
         *engine.temporary("links_within_a_minute", within_minute),
         *engine.temporary(
             "links_by_email",
-            "SELECT l.source, l.campaign_id, l.email_id, count(*) AS links FROM email.mail_links AS l "
+            f"SELECT l.source, l.campaign_id, l.email_id, least(count(*), {MOST_LINKS}) AS links FROM email.mail_links AS l "
             "JOIN (SELECT DISTINCT source, campaign_id, email_id FROM mail_clicks) AS c ON l.source = c.source "
             "AND l.campaign_id = c.campaign_id AND l.email_id = c.email_id GROUP BY l.source, l.campaign_id, l.email_id",
         ),

@@ -250,7 +250,7 @@ class EmailModel:
         found = derivation.fetch(
             f"SELECT started, to_load, has_rebuilt FROM (SELECT started, consumer LIKE '{REBUILD}%' AND started > {rebuilt} AS has_rebuilt, "
             "CAST(coalesce(sum(events) OVER (ORDER BY started ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bigint) AS to_load "
-            f"FROM (SELECT started, consumer, events FROM {HOUSEKEEPING}.loads WHERE started > {self._moment(floor)} "
+            f"FROM (SELECT started, consumer, events FROM {HOUSEKEEPING}.loads WHERE started > {self._moment(floor)} AND result = 'ok' "
             f"ORDER BY started LIMIT {_MOST_LOADS}) AS next) AS l ORDER BY started"
         ).to_pylist()
         taken = [row for row in found if row["to_load"] < self._slice_events]

@@ -155,18 +155,16 @@ class Reading:
     def _person(self, columns: Columns) -> dict[str, str]:
         """`user_id`, `email` and `anonymous_id` of a row, and `email_sha256`."""
         user_id, anonymous_id = self._text(columns, "user_id"), self._text(columns, "anonymous_id")
+        told = [f"trim({self._text(columns, name)})" for name in ("context_traits_email", "email") if name in columns]
+        # A word such as n/a would make one person of many.
         addresses = [
-            f"nullif(trim({self._text(columns, name)}), '')"
-            for name in ("context_traits_email", "email")
-            if name in columns
-        ]
-        as_id = [
-            f"CASE WHEN {self._engine.matches(name, _ADDRESS)} THEN {name} END" for name in (anonymous_id, user_id)
+            f"CASE WHEN {self._engine.matches(text, _ADDRESS)} THEN {text} END"
+            for text in (*told, anonymous_id, user_id)
         ]
         digests = [name for name in ("context_traits_email_sha256", "email_sha256") if name in columns]
         return {
             "user_id": user_id,
-            "email": f"lower(coalesce({', '.join((*addresses, *as_id))}))",
+            "email": f"lower(coalesce({', '.join(addresses)}))",
             "anonymous_id": f"lower({anonymous_id})",
             "email_sha256": f"lower({self._text(columns, *digests)})" if digests else self._engine.null(Type.TEXT),
         }
@@ -198,7 +196,7 @@ class Reading:
             "machine_open": machine if kind.kind == "opened" else engine.null(Type.TRUTH),
             "user_agent": self._text(columns, "context_user_agent") if is_read else nothing,
             "ip": self._text(columns, "context_ip") if is_read else nothing,
-            "is_test": self._any_truth(columns, "test_send", "is_test", "test"),
+            "is_test": self._any_truth(columns, "test_send", "is_test", *_only_boolean(columns, "test")),
         }
 
     def _kind(self, columns: Columns, kind: Kind) -> str:
@@ -262,6 +260,11 @@ class Reading:
             "recipient": f"coalesce({person['user_id']}, {person['email']}, {person['anonymous_id']})",
             "value": self._money(columns, *(property_name(name) for name in goal.value)),
         }
+
+
+def _only_boolean(columns: Columns, name: str) -> tuple[str, ...]:
+    """The name, if the column says yes or no: a `test` with other values is a variant of a comparison."""
+    return (name,) if columns.get(name) is ColumnType.BOOLEAN else ()
 
 
 def _first(expressions: Sequence[str], nothing: str) -> str:
