@@ -199,6 +199,17 @@ def test_orders_of_a_goal_and_model_count_once_in_each_row(ask: Asked, goal: str
     assert len({row["conversion_key"] for row in sales(ROWS, goal, model)}) == total["orders"]
 
 
+def test_goals_are_told_apart_or_chosen_by_a_condition(ask: Asked) -> None:
+    expected = {goal: len(sales(ROWS, goal)) for goal in ("order_completed", "signed_up")}
+    rows = ask(dataset="attribution", dimensions=["goal", "touch"], measures=["orders"])
+    assert expected == {goal: sum(row["orders"] for row in rows if row["goal"] == goal) for goal in expected}
+    asked = {"dataset": "attribution", "measures": ["orders"]}
+    assert [{"orders": expected["signed_up"]}] == ask(**asked, filters=[Condition("goal", "is", "signed_up")])
+    assert [{"orders": expected["order_completed"]}] == ask(**asked)
+    one = ask(**asked, dimensions=["goal"], goal="signed_up")
+    assert [{"goal": "signed_up", "orders": expected["signed_up"]}] == one
+
+
 def test_orders_by_what_only_messages_know_are_not_multiplied(ask: Asked) -> None:
     rows = ask(dimensions=["device", "send_number"], measures=["orders", "revenue", "delivered"])
     assert len(sales(ROWS)) == sum(row["orders"] for row in rows)

@@ -106,6 +106,15 @@ def test_a_table_for_people_says_what_is_counted(stopped: Path) -> None:
     assert "\x1b" not in shown
 
 
+def test_goals_that_are_told_apart_are_not_added_up(stopped: Path) -> None:
+    shown = printed(stopped, "attribution", "--by", "goal,campaign_id")
+    assert [] == [line for line in shown.splitlines() if line.startswith("all ")]
+    assert "Orders are told apart by goal." in shown
+    one = printed(stopped, "attribution", "--by", "goal,campaign_id", "--goal", "order_completed")
+    assert 1 == sum(line.startswith("all ") for line in one.splitlines())
+    assert "Orders are those of the goal order_completed." in one
+
+
 def test_a_series_is_drawn_over_its_days(stopped: Path) -> None:
     first = printed(stopped, "daily", "--chart").splitlines()[0]
     assert first.startswith("sent  ")

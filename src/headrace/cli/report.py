@@ -142,14 +142,17 @@ def _print(config: Config, request: ReportRequest, *, as_json: bool, as_csv: boo
 
 
 def _total(config: Config, request: ReportRequest, answer: Any) -> Sequence[Any] | None:
-    """The measures over all rows, which no sum of rates and of distinct people would give; None where a row is not one among others."""
+    """The measures over all rows, which no sum of rates and of distinct people would give; None where a row is not one among others, or where orders of several
+    goals would be added up."""
     import msgspec  # noqa: PLC0415 - as above
 
     from headrace.app import reach  # noqa: PLC0415 - as above
+    from headrace.cli.report_shown import ORDERS  # noqa: PLC0415 - as above
     from headrace.reports.measures import MEASURES  # noqa: PLC0415 - as above
 
     measures = [column.name for column in answer.columns if column.kind == "measure"]
-    if len(answer.rows) < 2 or any(of.field in MEASURES for of in request.filters):
+    has_orders = any(name.startswith(ORDERS) for name in measures)
+    if len(answer.rows) < 2 or (has_orders and not answer.goal) or any(of.field in MEASURES for of in request.filters):
         return None
     whole = msgspec.structs.replace(
         request, dimensions=(), measures=measures, dataset=answer.dataset, sort=(), limit=None

@@ -25,6 +25,8 @@ _LONGEST_TEXT: Final = 40
 BAR_WIDTH: Final = 24
 WIDE: Final = 100
 """Columns of a terminal that have room for such bars."""
+ORDERS: Final = ("orders", "revenue", "conversion", "average_order", "time_to_convert")
+"""How measures of orders begin."""
 _WITH_MACHINES: Final = ("messages", "activity", "links", "engagement_curve", "recipients")
 _BRIEF: Final = (
     "sent",
@@ -85,10 +87,11 @@ def notes(answer: ReportAnswer) -> list[str]:
         texts.append(
             "Opens and clicks by machines are flagged, never deleted: human_ figures and click_rate leave them out."
         )
-    if any(name.startswith(("orders", "revenue", "conversion")) for name in names):
+    if any(name.startswith(ORDERS) for name in names):
         followed = {"orders", "revenue", "conversion_rate", "revenue_per_recipient", "average_order_value"} & names
         by = f", given by {answer.model} touch" if followed else ""
-        texts.append(f"Orders are those of the goal {answer.goal}{by}.")
+        told = "told apart by goal" if "goal" in names else "those of the goals that the conditions choose"
+        texts.append(f"Orders are {f'those of the goal {answer.goal}' if answer.goal else told}{by}.")
     texts.append("Test sends count nowhere." + f" {standing(answer.as_of, answer.loads_behind, answer.zone)}")
     return texts
 

@@ -35,7 +35,7 @@ class Standing(msgspec.Struct, frozen=True):
 
 class ReportAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """`rows` are as those of a query; money and counts are numbers, shares from 0 to 1, days and times ISO-8601. `since` and `until` are
-    what the request's period came to. `truncated`: there were more rows than may be shown."""
+    what the request's period came to; `goal` is empty where goals are told apart or chosen by conditions. `truncated`: there were more rows than may be shown."""
 
     dataset: str
     sentence: str

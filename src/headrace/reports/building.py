@@ -131,7 +131,7 @@ class _Builder:
             or (not name.endswith(tuple(f"_{m}" for m in MODELS)) and model == self._plan.model)
         }
         conditions = [f"t.model IN ({', '.join(self._engine.text(model) for model in sorted(models))})"]
-        if "goal" not in {of.name for of in self._plan.dimensions}:
+        if self._plan.goal:
             conditions.append(f"t.goal = {self._engine.text(self._plan.goal)}")
         return conditions
 

@@ -35,7 +35,7 @@ class Column(msgspec.Struct, frozen=True):
 
 class Plan(NamedTuple):
     """`read` says which base measures each part gives; parts that are not needed are left out. `rows` are the conditions on rows,
-    `groups` those on the figures of the report."""
+    `groups` those on the figures of the report. `goal` is empty where goals are told apart, or chosen by conditions."""
 
     dataset: Dataset
     way: Way
@@ -117,7 +117,9 @@ def planned(request: ReportRequest, place: Place) -> Plan:
     wanted = bases([*names, *(c.field for c in groups if c.field not in names)])
     period = period_of(request)
     filtered = [_dimension(condition.field, dataset, place) for condition in rows]
-    asked = _Asked(dimensions, filtered, wanted, period, _goal(request, place), request.model, place)
+    by_goal = any(found.name == "goal" for found in (*dimensions, *filtered))
+    goal = "" if by_goal and request.goal is None else _goal(request, place)
+    asked = _Asked(dimensions, filtered, wanted, period, goal, request.model, place)
     way, read = _way(dataset, asked)
     return Plan(
         dataset,
