@@ -30,8 +30,8 @@ def test_holdout_compares_those_who_get_mail_with_those_who_do_not(house: House)
     found = house.holdout(HoldoutRequest())
     mailed, held = found.mailed, found.holdout
     # u1 ordered twice, u2 and u3 once, u3 without a value; h1 once, h2 never.
-    assert (4, 3, 4, Decimal("40.5")) == (mailed.people, mailed.buyers, mailed.orders, mailed.revenue)
-    assert (2, 1, 1, Decimal("7.25")) == (held.people, held.buyers, held.orders, held.revenue)
+    assert (4, 3, 4, 40.5) == (mailed.people, mailed.buyers, mailed.orders, mailed.revenue)
+    assert (2, 1, 1, 7.25) == (held.people, held.buyers, held.orders, held.revenue)
     assert (3 / 4, 1.0, 10.125) == (mailed.conversion, mailed.orders_per_person, mailed.revenue_per_person)
     assert (1 / 2, 1 / 2, 3.625) == (held.conversion, held.orders_per_person, held.revenue_per_person)
     assert pytest.approx(0.5) == found.lift

@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import datetime
-from decimal import Decimal
 from statistics import NormalDist
 from typing import Any, Final
 
@@ -39,7 +38,7 @@ class HoldoutGroup(msgspec.Struct, frozen=True):
     people: int
     buyers: int
     orders: int
-    revenue: Decimal
+    revenue: float
     conversion: float | None
     """buyers / people"""
     orders_per_person: float | None
@@ -92,7 +91,7 @@ def result(request: HoldoutRequest, table: Any) -> HoldoutResult:
 
 def _group(row: Mapping[str, Any]) -> HoldoutGroup:
     people, buyers, orders = (int(row.get(name, 0)) for name in ("people", "buyers", "orders"))
-    revenue = Decimal(row.get("revenue", 0))
+    revenue = float(row.get("revenue", 0))
     return HoldoutGroup(
         people=people,
         buyers=buyers,
@@ -100,7 +99,7 @@ def _group(row: Mapping[str, Any]) -> HoldoutGroup:
         revenue=revenue,
         conversion=buyers / people if people else None,
         orders_per_person=orders / people if people else None,
-        revenue_per_person=float(revenue) / people if people else None,
+        revenue_per_person=revenue / people if people else None,
     )
 
 
