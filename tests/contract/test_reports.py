@@ -413,6 +413,10 @@ def test_a_report_says_how_far_the_model_was(ask: Asked, tmp_path: Path) -> None
         behind = reporting.report(request)
         assert (current.as_of, 1) == (behind.as_of, behind.loads_behind)
         assert empty.rows == behind.rows
+        flagging = "INSERT INTO email.progress (schema_name, table_name, role, loaded_to, state) VALUES ('', '', 'again', TIMESTAMPTZ '1970-01-01 00:00:00+00', '7')"
+        ask.warehouse.derive(lambda d: d.run([flagging]))
+        assert [False, True] == [behind.is_flagging, reporting.report(request).is_flagging]
+        assert reporting.report(request).as_of == behind.as_of
 
 
 def test_a_warehouse_without_the_model_is_explained(tmp_path: Path) -> None:

@@ -105,7 +105,21 @@ def test_show_tells_how_far_a_warehouses_model_is(run: Run, folder: Path) -> Non
     assert ("up to date", 1, 1, 0) == tuple(
         standing[name] for name in ("state", "tables_read", "campaigns", "loads_waiting")
     )
-    assert "2026-07-01" in run("show").out
+    assert not standing["is_flagging"]
+    out = run("show").out
+    assert "2026-07-01" in out
+    assert "still by the former ones" not in out
+
+
+def test_show_tells_that_mails_are_still_flagged_by_former_rules(run: Run, folder: Path) -> None:
+    read = {"schema_name": "mails", "table_name": "email_opened", "role": "mail"}
+    again = {"schema_name": "", "table_name": "", "role": "again", "state": "7"}
+    fill(folder, progress=[row | {"loaded_to": datetime(2026, 7, 1, tzinfo=UTC)} for row in (read, again)])
+    assert run("show", "--json").json["warehouses"][0]["is_flagging"]
+    assert (
+        "warehouse: rules for machines have changed: figures of some mails are still by the former ones."
+        in run("show").out
+    )
 
 
 # rules

@@ -180,6 +180,8 @@ def test_funnel_and_holdout_are_asked(stopped: Path) -> None:
     assert [len(delivered), len(opened)] == [step["messages"] for step in found["parts"][0]["steps"]]
     assert "delivered" in printed(stopped, "funnel", "--step", "delivered", "--step", "human_opened", "--by", "domain")
     assert "nobody is in the holdout group" in printed(stopped, "holdout")
+    assert "given to a click" in printed(stopped, "funnel")
+    assert 0 == json.loads(printed(stopped, "holdout", "--json"))["result"]["holdout"]["revenue"]
 
 
 def asked(data: Path, method: str, path: str, body: Any = None) -> httpx.Response:

@@ -114,6 +114,7 @@ class Reporting:
             zone=order.zone,
             as_of=standing.as_of,
             loads_behind=standing.loads_behind,
+            is_flagging=standing.is_flagging,
             sql=sql,
             seconds=seconds,
         )
@@ -133,6 +134,7 @@ class Reporting:
             zone=order.zone,
             as_of=standing.as_of,
             loads_behind=standing.loads_behind,
+            is_flagging=standing.is_flagging,
             sql=sql,
             seconds=seconds,
         )
@@ -179,5 +181,6 @@ class Reporting:
         return ConfigError(f"{step}: {NO_MODEL.format(slug=found.slug)}")
 
     def _standing(self, found: OpenWarehouse) -> Standing:
-        ((as_of, behind),) = self._query(found, PROGRESS, planning.STEP).rows
-        return Standing(None if as_of is None else datetime.fromisoformat(as_of), int(behind or 0))
+        ((as_of, behind, is_flagging),) = self._query(found, PROGRESS, planning.STEP).rows
+        moment = None if as_of is None else datetime.fromisoformat(as_of)
+        return Standing(moment, int(behind or 0), bool(is_flagging))

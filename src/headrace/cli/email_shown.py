@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from headrace.cli.output import plain, print_line, print_table
+from headrace.cli.report_shown import FLAGGING
 from headrace.errors import ConfigError, HeadraceError, NotFoundError, QueryError
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ SELECT
     (SELECT min(loaded_to) FROM email.progress WHERE schema_name <> '') AS read_to,
     (SELECT count(*) FROM headrace.loads WHERE started > (SELECT min(loaded_to) FROM email.progress WHERE schema_name <> ''))
         AS loads_waiting,
+    (SELECT count(*) > 0 FROM email.progress WHERE schema_name = '' AND role = 'again') AS is_flagging,
     (SELECT count(*) FROM email.campaigns) AS campaigns,
     (SELECT count(*) FROM email.labels) AS labels
 """
@@ -142,3 +144,5 @@ def print_described(shown: dict[str, Any]) -> None:
     for one in shown["warehouses"]:
         if one["problem"]:
             print_line(f"\n{plain(one['slug'])}: {plain(one['problem'])}")
+        if one.get("is_flagging"):
+            print_line(f"\n{plain(one['slug'])}: {FLAGGING[0].lower()}{FLAGGING[1:]}")

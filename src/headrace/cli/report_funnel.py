@@ -119,9 +119,13 @@ def _print_funnel(answer: FunnelAnswer) -> None:
         )
     print_line(
         f"\nMails by when they were sent; each step is part of the one before. {period(answer.since, answer.until, answer.zone)} "
-        "Test sends count nowhere."
+        "Test sends count nowhere. The median and 90 % are times from the step before."
     )
-    print_line(standing(answer.as_of, answer.loads_behind, answer.zone))
+    if any(step.name == "ordered" for part in answer.parts for step in part.steps):
+        print_line(
+            "Ordered are mails with an order that is given to a click; reports of campaigns also count orders that are given to an open."
+        )
+    print_line(standing(answer))
 
 
 def _share(value: float | None) -> str:
@@ -162,7 +166,7 @@ def _print_holdout(answer: HoldoutAnswer) -> None:
             f"{group.buyers:,}",
             _share(group.conversion),
             f"{group.orders:,}",
-            f"{float(group.revenue):,.2f}",
+            f"{group.revenue:,.2f}",
             "-" if group.revenue_per_person is None else f"{group.revenue_per_person:,.2f}",
         )
         for name, group in (("holdout", found.holdout), ("mailed", found.mailed))
@@ -176,4 +180,4 @@ def _print_holdout(answer: HoldoutAnswer) -> None:
     if found.reason is not None:
         print_line(f"\n{plain(found.reason)}.")
     print_line(f"\nOrders by when they happened. {period(answer.since, answer.until, answer.zone)}")
-    print_line(standing(answer.as_of, answer.loads_behind, answer.zone))
+    print_line(standing(answer))

@@ -15,7 +15,7 @@ from headrace.cli.output import plain, print_json, print_line
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from headrace.reports.answers import ReportAnswer
+    from headrace.reports.answers import FunnelAnswer, HoldoutAnswer, ReportAnswer
     from headrace.reports.planning import Column
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -27,6 +27,7 @@ WIDE: Final = 100
 """Columns of a terminal that have room for such bars."""
 ORDERS: Final = ("orders", "revenue", "conversion", "average_order", "time_to_convert")
 """How measures of orders begin."""
+FLAGGING: Final = "Rules for machines have changed: figures of some mails are still by the former ones."
 _WITH_MACHINES: Final = ("messages", "activity", "links", "engagement_curve", "recipients")
 _BRIEF: Final = (
     "sent",
@@ -92,16 +93,19 @@ def notes(answer: ReportAnswer) -> list[str]:
         by = f", given by {answer.model} touch" if followed else ""
         told = "told apart by goal" if "goal" in names else "those of the goals that the conditions choose"
         texts.append(f"Orders are {f'those of the goal {answer.goal}' if answer.goal else told}{by}.")
-    texts.append("Test sends count nowhere." + f" {standing(answer.as_of, answer.loads_behind, answer.zone)}")
+    texts.append(f"Test sends count nowhere. {standing(answer)}")
     return texts
 
 
-def standing(as_of: datetime | None, loads_behind: int, zone: str) -> str:
-    if as_of is None:
+def standing(answer: ReportAnswer | FunnelAnswer | HoldoutAnswer) -> str:
+    if answer.as_of is None:
         return "The model is empty: it is being made, or no e-mail event was loaded; ask again in a moment."
-    text = f"The figures know what was loaded up to {moment(as_of, zone)}."
-    if loads_behind:
-        text += f" {loads_behind:,} {'load' if loads_behind == 1 else 'loads'} came later and will follow in a moment."
+    text = f"The figures know what was loaded up to {moment(answer.as_of, answer.zone)}."
+    behind = answer.loads_behind
+    if behind:
+        text += f" {behind:,} {'load' if behind == 1 else 'loads'} came later and will follow in a moment."
+    if answer.is_flagging:
+        text += f" {FLAGGING}"
     return text
 
 

@@ -21,16 +21,20 @@ from headrace.reports.request import ReportRequest, settled
 NO_MODEL: Final = "the warehouse {slug} has no tables of e-mail yet: they are made once the first e-mail events are loaded; see: headrace status"
 NO_ENGINE: Final = "{step}: there is no e-mail model on {kind}; it is made on DuckDB and PostgreSQL"
 PROGRESS: Final = """SELECT max(loaded_to) AS as_of, (SELECT count(*) FROM headrace.loads WHERE started >
-    (SELECT coalesce(max(loaded_to), TIMESTAMPTZ '1970-01-01 00:00:00+00') FROM email.progress WHERE schema_name <> '')) AS behind
+    (SELECT coalesce(max(loaded_to), TIMESTAMPTZ '1970-01-01 00:00:00+00') FROM email.progress WHERE schema_name <> '')) AS behind,
+    (SELECT count(*) > 0 FROM email.progress WHERE schema_name = '' AND role = 'again') AS is_flagging
 FROM email.progress WHERE schema_name <> ''"""
-"""The last load that the model has read, and how many came after it: all of them, when it is about to be made anew."""
+"""The last load that the model has read; how many came after it: all of them, when it is about to be made anew; and whether mails are still
+being flagged by rules that were changed."""
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """`as_of`: the last load that the figures know, null where they know none; `loads_behind`: those that came after it."""
+    """`as_of`: the last load that the figures know, null where they know none; `loads_behind`: those that came after it. `is_flagging`:
+    rules for machines were changed, and the figures of some mails are still by the former ones."""
 
     as_of: datetime | None
     loads_behind: int
+    is_flagging: bool = False
 
 
 class ReportAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +53,7 @@ class ReportAnswer(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     as_of: datetime | None
     loads_behind: int
+    is_flagging: bool = False
     sql: str
     seconds: float
 
@@ -91,6 +96,7 @@ class FunnelAnswer(msgspec.Struct, frozen=True, kw_only=True):
     zone: str
     as_of: datetime | None
     loads_behind: int
+    is_flagging: bool = False
     sql: str
     seconds: float
 
@@ -117,6 +123,7 @@ class HoldoutAnswer(msgspec.Struct, frozen=True, kw_only=True):
     zone: str
     as_of: datetime | None
     loads_behind: int
+    is_flagging: bool = False
     sql: str
     seconds: float
 
@@ -181,6 +188,7 @@ def answer(plan: Plan, columns: Sequence[Column], sql: str, result: Any, standin
         model=plan.model,
         as_of=standing.as_of,
         loads_behind=standing.loads_behind,
+        is_flagging=standing.is_flagging,
         sql=sql,
         seconds=result.seconds,
     )
