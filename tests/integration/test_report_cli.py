@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ from typing import Any
 import httpx
 import pyarrow as pa
 import pytest
+from rich.console import Console
 
 import email_tables
 import report_rows
 from headrace import cli
 from headrace.app import folder
 from headrace.app.reach import Opened
+from headrace.cli import report_shown
 from headrace.config import Config
 from headrace.warehouses.base import Deriving
 from report_rows import COUNTS, counts, sales
@@ -119,6 +122,31 @@ def test_a_series_is_drawn_over_its_days(stopped: Path) -> None:
     first = printed(stopped, "daily", "--chart").splitlines()[0]
     assert first.startswith("sent  ")
     assert "total" not in first
+
+
+def narrow(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setattr(report_shown, "_console", lambda: Console(file=sys.stdout, width=width))
+
+
+def test_links_have_figures_on_a_narrow_terminal(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    narrow(monkeypatch, 80)
+    shown = printed(stopped, "links")
+    heading, left_out = shown.splitlines()[0].split(), shown.partition("left out: ")[2].partition(".")[0].split(", ")
+    assert {"campaign_name", "link", "clicks"} <= set(heading)
+    assert {"campaign_id", "link_url"} <= set(left_out)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_bars_stand_below_the_name_of_what_they_draw(
+    stopped: Path, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    narrow(monkeypatch, width)
+    for asked, drawn in (
+        (("campaigns",), "human_open_rate"),
+        (("campaigns", "--measures", "opens,human_opens"), "human_opens"),
+        (("run", "--by", "domain", "--measures", "sent,opens"), "sent"),
+    ):
+        assert drawn == printed(stopped, *asked, "--chart").splitlines()[0].split()[-1]
 
 
 def test_csv_runs_nothing_in_a_spreadsheet(stopped: Path) -> None:

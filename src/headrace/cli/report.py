@@ -114,7 +114,7 @@ def _command(preset: str | None) -> Callable[..., None]:
 
 def _print(config: Config, request: ReportRequest, *, as_json: bool, as_csv: bool, chart: bool, only_sql: bool) -> None:
     from headrace.app import reach  # noqa: PLC0415 - --help needs no database
-    from headrace.cli import report_shown  # noqa: PLC0415 - as above
+    from headrace.cli import report_chart, report_shown  # noqa: PLC0415 - as above
     from headrace.reports.presets import PRESETS  # noqa: PLC0415 - as above
 
     if as_json and as_csv:
@@ -130,7 +130,7 @@ def _print(config: Config, request: ReportRequest, *, as_json: bool, as_csv: boo
     else:
         preset = PRESETS.get(request.preset or "")
         measures = [column.name for column in answer.columns if column.kind == "measure"]
-        drawn = preset.drawn if preset is not None and preset.drawn in measures else measures[0]
+        drawn = preset.drawn if preset is not None and preset.drawn in measures else report_chart.first_drawn(measures)
         is_line = answer.columns[0].type == "day" or (preset is not None and preset.chart == "line")
         first = [name.removeprefix("-") for name in request.sort or ()]
         total = _total(config, request, answer)

@@ -21,6 +21,12 @@ def has_blocks() -> bool:
     return True
 
 
+def first_drawn(measures: Sequence[str]) -> str:
+    """The first of them; where it counts machines, the one of people alone, if that is there, too."""
+    of_people = {"all_click_rate": "click_rate"}.get(measures[0], f"human_{measures[0]}")
+    return of_people if of_people in measures else measures[0]
+
+
 def bar(value: float | None, greatest: float, widest: int, *, blocks: bool) -> str:
     """Of `widest` characters its length is the value's share of the greatest; what is not nothing is never shown as nothing."""
     if not value or value < 0 or greatest <= 0:

@@ -22,6 +22,8 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _UNLIMITED: Final = 100_000
 _LEVELS: Final = ("fine", "watch", "alarm")
 _LONGEST_TEXT: Final = 40
+_LONGEST_IN_FEW: Final = 20
+"""Of a narrow terminal."""
 BAR_WIDTH: Final = 24
 WIDE: Final = 100
 """Columns of a terminal that have room for such bars."""
@@ -42,6 +44,8 @@ _BRIEF: Final = (
     "bounce_rate",
 )
 """What a narrow terminal shows first."""
+_TOLD_BY: Final = {"campaign_id": "campaign_name", "link_url": "link"}
+"""Dimensions that a narrow terminal shows last, where the other one is there."""
 
 
 def print_rows_json(answer: ReportAnswer) -> None:
@@ -197,7 +201,9 @@ def _print_table(answer: ReportAnswer, total: Sequence[Any] | None, drawn: str |
         cells.append([*[""] * (len(answer.columns) - len(measures)), *sums])
     widest = BAR_WIDTH if console.width >= WIDE else BAR_WIDTH // 2
     bars = _bars(answer, drawn, widest) if drawn is not None else None
-    room = console.width - (widest + 2 if bars else 0)
+    over_bars = "" if drawn is None else _heading(drawn, ["x" * widest])
+    wide = max([widest, *map(len, over_bars.splitlines())])
+    room = console.width - (wide + 2 if bars else 0)
     places = _fitting(answer.columns, cells, room, [*first, *([drawn] if drawn else [])])
     if total is not None and answer.columns[places[0]].kind == "dimension":
         cells[-1][places[0]] = "all"
@@ -213,7 +219,7 @@ def _print_table(answer: ReportAnswer, total: Sequence[Any] | None, drawn: str |
             vertical="bottom",
         )
     if bars is not None:
-        table.add_column(no_wrap=True)
+        table.add_column(Text(over_bars), no_wrap=True, vertical="bottom")
     for number, row in enumerate(cells):
         drawing = [] if bars is None else [Text(bars[number] if number < len(bars) else "")]
         style = "bold" if number == len(answer.rows) else None
@@ -250,10 +256,11 @@ def _heading(name: str, cells: Sequence[str]) -> str:
 
 
 def _fitting(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int, first: Sequence[str]) -> list[int]:
-    """The places of the columns that fit beside each other: dimensions, then `first`, then what is read most."""
-    widths = [_width(column, [row[place] for row in cells]) for place, column in enumerate(columns)]
+    """The places of the columns that fit beside each other: dimensions, then `first`, then what is read most, then what others tell, too."""
+    longest = _LONGEST_TEXT if width >= WIDE else _LONGEST_IN_FEW
+    widths = [_width(column, [row[place] for row in cells], longest) for place, column in enumerate(columns)]
     names = [column.name for column in columns]
-    told = {"campaign_id"} if "campaign_name" in names else set()
+    told = {name for name, by in _TOLD_BY.items() if by in names}
 
     def rank(place: int) -> tuple[int, int]:
         column = columns[place]
@@ -274,10 +281,10 @@ def _fitting(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: i
     return sorted(taken)
 
 
-def _width(column: Column, cells: Sequence[str]) -> int:
+def _width(column: Column, cells: Sequence[str], longest: int) -> int:
     """With the space behind it; long texts may be folded."""
     heading = max(len(line) for line in _heading(column.name, cells).splitlines())
-    return max(heading, min(max(map(len, cells), default=0), _LONGEST_TEXT)) + 2
+    return max(heading, min(max(map(len, cells), default=0), longest)) + 2
 
 
 def _console() -> Console:
