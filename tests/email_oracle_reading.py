@@ -32,7 +32,7 @@ BOUNCE_TYPES: Final = {
 }
 WORDS_FOR_TRUE: Final = ("true", "t", "yes", "y", "1")
 LINKS: Final = ("link_id", "link_url", "link_name")
-TEST_FLAGS: Final = ("test_send", "is_test", "test")
+TEST_FLAGS: Final = ("test_send", "is_test")
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ def event(source: str, kind: Kind, row: Row) -> Told | None:
         machine_open=machine_open(kind, row),
         user_agent=text(row, "context_user_agent") if is_seen else None,
         ip=text(row, "context_ip") if is_seen else None,
-        is_test=any(truth(row, flag) for flag in TEST_FLAGS),
+        is_test=any(truth(row, flag) for flag in TEST_FLAGS) or row.get("test") is True,
     )
 
 

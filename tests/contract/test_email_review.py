@@ -170,3 +170,47 @@ def test_a_number_with_a_fraction_of_nothing_is_the_same_campaign(house: EmailHo
     house.advance()
     found = {row["campaign_id"]: row["opens"] for row in house.found(["campaigns"])["campaigns"]}
     assert {"77": 2, "77.5": 1} == found
+
+
+def test_a_variant_called_test_is_no_test_send(house: EmailHouse) -> None:
+    house.load([made("v1", "track", {"campaign_id": "c", "test": 2}, event="Email Delivered", user_id="u1")])
+    house.load([made("v2", "track", {"campaign_id": "c", "test_send": True}, event="Email Delivered", user_id="u2")])
+    house.advance()
+    assert [1] == [row["delivered"] for row in house.found(["campaigns"])["campaigns"]]
+
+
+def test_words_in_the_place_of_an_address_make_nobody_the_same(house: EmailHouse) -> None:
+    context = {"traits": {"email": "n/a"}}
+    house.load(
+        [
+            made("w1", "track", {"campaign_id": "c"}, context, event="Email Delivered", user_id="u1"),
+            made(
+                "w2", "track", {"campaign_id": "c"}, context, event="Email Delivered", user_id=None, anonymous_id="a2"
+            ),
+            made(
+                "w3", "track", {"campaign_id": "c"}, context, event="Email Delivered", user_id=None, anonymous_id="a3"
+            ),
+        ]
+    )
+    house.advance()
+    assert {"u1", "a2", "a3"} == {row["recipient_key"] for row in house.found(["messages"])["messages"]}
+
+
+def test_the_greatest_and_the_least_amounts_stop_nothing(house: EmailHouse) -> None:
+    click = made("c1", "track", {"campaign_id": "c", "link_id": "1"}, event="Email Link Clicked", user_id="u1")
+    amounts = (-(2**63), 99_999_999_999_999, 99_999_999_999_998)
+    orders = [
+        made(
+            f"o{number}",
+            "track",
+            {"order_id": str(number), "total": total},
+            event="Order Completed",
+            user_id="u1",
+            at=60,
+        )
+        for number, total in enumerate(amounts)
+    ]
+    house.load([click, *orders])
+    house.advance()
+    (row,) = house.found(["campaigns"])["campaigns"]
+    assert (3, Decimal(199_999_999_999_997)) == (row["orders"], row["revenue"])
