@@ -70,7 +70,12 @@ def test_a_date_at_the_end_is_the_last_day() -> None:
             {"dimensions": ["campaing_id"]},
             ["there is no field 'campaing_id'", "did you mean campaign_id?", "label:type"],
         ),
-        ({"dimensions": ["link"]}, ["no field in the dataset messages 'link'"]),
+        (
+            {"dimensions": ["link"]},
+            ["no field in the dataset messages 'link'", "the dataset links has it (--dataset links)"],
+        ),
+        ({"dimensions": ["goal"]}, ["the dataset attribution has it"]),
+        ({"measures": ["net_growth"]}, ["no measure in the dataset messages", "the dataset list_health has it"]),
         ({"dimensions": ["label:brand"]}, ["no set of labels 'label:brand'", "label:type"]),
         ({"dimensions": ["label:x' OR 1"]}, ["names no set of labels"]),
         ({"dimensions": ["sent_at"]}, ["is for filters", "sent_day"]),
@@ -78,6 +83,8 @@ def test_a_date_at_the_end_is_the_last_day() -> None:
         ({"sort": ["-revenu"]}, ["no column to sort by 'revenu'", "did you mean revenue?"]),
         ({"zone": "Mars/Olympus"}, ["no time zone 'Mars/Olympus'", "IANA"]),
         ({"zone": "../../etc/passwd"}, ["no time zone"]),
+        ({"zone": "europe/berlin"}, ["no time zone 'europe/berlin'; did you mean Europe/Berlin?"]),
+        ({"zone": "Berlin"}, ["did you mean Europe/Berlin?"]),
         ({"since": "yesterday"}, ["since is 'yesterday'", "30d"]),
         ({"since": "2026-13-01"}, ["since is '2026-13-01'"]),
         ({"until": "999999w"}, ["until is '999999w'"]),
@@ -101,6 +108,23 @@ def test_what_cannot_be_asked_is_said_with_what_can(request_: dict[str, Any], wo
         sql(**request_)
     assert str(error.value).startswith("report: ")
     assert [] == [word for word in words if word not in str(error.value)]
+
+
+def test_a_label_of_no_set_is_none() -> None:
+    place = PLACE._replace(settings=ModelSettings())
+    for request in (
+        ReportRequest(dimensions=["label:type"]),
+        ReportRequest(filters=[Condition("label:type", "is", "promo")]),
+    ):
+        with pytest.raises(ConfigError, match=r"no set of labels 'label:type'.*email labels"):
+            building.sql(request, place)
+
+
+def test_activity_has_no_rates_unless_they_are_asked_for() -> None:
+    rates = [of.name for of in planning.planned(ReportRequest(preset="activity"), PLACE).measures if of.numerator]
+    assert [] == rates
+    asked = ReportRequest(preset="activity", measures=["human_open_rate"])
+    assert ["day", "human_open_rate"] == planning.planned(asked, PLACE).names
 
 
 def test_a_relative_period_needs_a_clock_first() -> None:

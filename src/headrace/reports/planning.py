@@ -9,7 +9,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from headrace.errors import ConfigError
+from headrace.errors import ConfigError, NotFoundError
 from headrace.reports.conditions import Condition
 from headrace.reports.datasets import DATASETS, Dataset, Part, Way
 from headrace.reports.dimensions import DIMENSIONS, LABEL, Dimension, dimension
@@ -186,10 +186,15 @@ def _dimension(name: str, dataset: Dataset, place: Place) -> Dimension:
         has_campaigns = any(of.name == "campaign_id" for of in known)
         labels = [f"{LABEL}{label_set}" for label_set in sets] if has_campaigns else []
         what = f"field in the dataset {dataset.name}" if found is not None else "field"
-        raise unknown(STEP, what, name, [*(of.name for of in known), *labels])
+        elsewhere = [of.name for of in DATASETS.values() if found is not None and found in fields_of(of)]
+        raise unknown(STEP, what, name, [*(of.name for of in known), *labels], elsewhere)
     if found.made == "label":
         sets = sorted({rule.set for rule in place.settings.labels})
-        if sets and name.removeprefix(LABEL) not in sets:
+        if not sets:
+            raise NotFoundError(
+                f"{STEP}: there is no set of labels {name[:100]!r}, as there are no rules for labels; add one: headrace email labels add --help"
+            )
+        if name.removeprefix(LABEL) not in sets:
             raise unknown(STEP, "set of labels", name, [f"{LABEL}{label_set}" for label_set in sets])
         if not any(of.name == "campaign_id" for of in known):
             raise ConfigError(f"{STEP}: the dataset {dataset.name} knows no campaigns, so it has no {name}")
@@ -201,7 +206,8 @@ def _measure(name: str, dataset: Dataset) -> Measure:
     known = measures_of(dataset)
     if found is None or found not in known:
         what = f"measure in the dataset {dataset.name}" if found is not None else "measure"
-        raise unknown(STEP, what, name, [measure.name for measure in known])
+        elsewhere = [of.name for of in DATASETS.values() if found is not None and found in measures_of(of)]
+        raise unknown(STEP, what, name, [measure.name for measure in known], elsewhere)
     return found
 
 

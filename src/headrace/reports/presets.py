@@ -66,10 +66,10 @@ _ALL: Final[Sequence[Preset]] = (
     ),
     Preset(
         "activity",
-        "What happened on each day (UTC), whenever the mail was sent.",
+        "What happened on each day (UTC), whenever the mail was sent; without rates, which would divide opens of older mails by the day's deliveries.",
         "activity",
         ("day",),
-        _SHORT,
+        tuple(name for name in _SHORT if not name.endswith("_rate")),
         ("day",),
         "line",
         drawn="human_opens",

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Final, Literal, NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import msgspec
 
@@ -54,8 +54,12 @@ class Period(NamedTuple):
     until: datetime | None
 
 
-def unknown(step: str, what: str, name: str, known: Collection[str]) -> NotFoundError:
-    """What to say of a name that is none: the nearest one, and what there is."""
+def unknown(step: str, what: str, name: str, known: Collection[str], elsewhere: Sequence[str] = ()) -> NotFoundError:
+    """What to say of a name that is none: the nearest one, and what there is. `elsewhere`: datasets that have it."""
+    if elsewhere:
+        which = f"the {'dataset' if len(elsewhere) == 1 else 'datasets'} {', '.join(elsewhere)} {'has' if len(elsewhere) == 1 else 'have'} it"
+        text = f"there is no {what} {name[:100]!r}; {which} (--dataset {elsewhere[0]}); there are {', '.join(known)}"
+        return NotFoundError(f"{step}: {text}")
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     meant = f"did you mean {near[0]}? " if near else ""
     return NotFoundError(f"{step}: there is no {what} {name[:100]!r}; {meant}there are {', '.join(known) or 'none'}")
@@ -66,9 +70,19 @@ def zone_of(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
+        near = _near_zone(name)
+        meant = f"did you mean {near}? " if near else ""
         raise ConfigError(
-            f"report: there is no time zone {name[:100]!r}; write a name of the IANA database, such as Europe/Berlin or UTC"
+            f"report: there is no time zone {name[:100]!r}; {meant}write a name of the IANA database, such as Europe/Berlin or UTC"
         ) from None
+
+
+def _near_zone(name: str) -> str | None:
+    """The zone of that name but for its case, or that of such a city."""
+    asked = name[:100].casefold().replace(" ", "_")
+    zones = sorted(available_timezones())
+    whole = next((zone for zone in zones if zone.casefold() == asked), None)
+    return whole or next((zone for zone in zones if zone.casefold().rpartition("/")[2] == asked), None)
 
 
 def settled(request: ReportRequest, now: datetime) -> ReportRequest:
