@@ -39,6 +39,8 @@ REPORT_LIMIT_MS = 100.0
 SMALL_LIMIT_MS = 150.0
 LOAD_EVENTS = 50_000
 CAMPAIGNS = 6
+ONES = 5
+"""Loads of one event, of which the median counts."""
 LATE = (1, 100, 10_000)
 REPORTS = 20
 MOST_ROWS = 100_000
@@ -97,7 +99,7 @@ def beside_loading(
     name: str, warehouse: Warehouse, cpu: Callable[[], float], lines: Sequence[bytes], loads_each: int
 ) -> list[Figure]:
     """`loads_each`: how many loads an increment takes up."""
-    turns = Turns(warehouse, cpu, lines[:-1])
+    turns = Turns(warehouse, cpu, lines[:-ONES])
     events, loading, modelling, longest = 0, 0.0, 0.0, 0.0
     is_more = True
     while is_more:
@@ -108,8 +110,8 @@ def beside_loading(
         seconds, waited = turns.take_up()
         modelling, longest = modelling + seconds, max(longest, waited)
     ones = []
-    for _ in range(3):
-        turns.log.add(lines[-1:])
+    for line in lines[-ONES:]:
+        turns.log.add([line])
         turns.load()
         ones.append(turns.take_up()[0])
     about = f"{name}, {events:,} events, increments of {loads_each * LOAD_EVENTS:,}"
