@@ -307,7 +307,7 @@ def _numbers(balance: Balance) -> tuple[int, ...]:
 
 def _next_steps(folder: Path, url: str, mail: Shown, shop: Shown) -> str:
     place = shlex.quote(str(folder))
-    event = '{"event": "Email Opened", "anonymousId": "me@example.com", "properties": {"campaign_id": "1"}}'
+    event = '{"event": "Email Opened", "anonymousId": "me@example.com", "properties": {"campaign_id": "1", "campaign_name": "Mine"}}'
     count = f"SELECT event_text, count(*) FROM {mail.schema}.tracks GROUP BY ALL"  # noqa: S608 -- shown, not run
     return f"""
 Go on with:
