@@ -177,6 +177,8 @@ def test_the_select_is_printed_and_gives_the_same(stopped: Path) -> None:
         (("campaigns", "--source", "shop"), "there are mail"),
         (("campaigns", "--model", "linear"), "last, first, any"),
         (("funnel", "--step", "delivered", "--step", "goal:signup"), "signup"),
+        (("funnel", "--by", "device"), "--by: take one of campaign_id, domain, email_id, journey_id, source; found"),
+        (("funnel", "--step", "sent", "--step", "opened@0d"), "steps: number 2: within_days: give a number above 0"),
         (("fields", "--dataset", "nothing"), "no dataset 'nothing'"),
     ],
 )

@@ -98,9 +98,12 @@ def test_the_file_of_the_defaults_shows_every_part() -> None:
         ("goals = [", "the file is no TOML: "),
         ("a = " + "[" * 5_000, "the file is no TOML"),
         ("a = " + "1" * 5_000, "the file is no TOML: Exceeds the limit"),
-        ("disabled_rules = [1979-05-27]", "Expected `str`"),
-        ("colour = 1", "unknown field `colour`"),
-        ("[[rules]]\nname = 'a'\nsentence = 's'\nwhen = [['ip']]", "$.rules[0].when[0]"),
+        ("disabled_rules = [1979-05-27]", "disabled_rules: number 1: give a text; found datetime.date"),
+        ("colour = 1", "there is no setting 'colour'"),
+        (
+            "[[rules]]\nname = 'a'\nsentence = 's'\nwhen = [['ip']]",
+            "rules: a: when: number 1: give [field, operator, value]; found ['ip']",
+        ),
         ("x" * 5_000_001, "the file has more than 5,000,000 bytes"),
     ],
 )

@@ -54,6 +54,7 @@ def funnel(
     """How many mails reach each of some steps, from delivery to an order or any event, and how long it takes."""
     from headrace.app import reach  # noqa: PLC0415 - --help needs no database
     from headrace.reports.answers import FunnelOrder  # noqa: PLC0415 - as above
+    from headrace.reports.refused import explained  # noqa: PLC0415 - as above
 
     order: dict[str, Any] = {
         "filters": [msgspec.to_builtins(condition(text)) for text in where or ()],
@@ -69,7 +70,8 @@ def funnel(
     try:
         request = msgspec.convert(order, FunnelOrder)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"funnel: {error}; see: headrace report funnel --help") from None
+        text = explained(error, order, FunnelOrder).replace("breakdown: ", "--by: ", 1)
+        raise ConfigError(f"funnel: {text}; see: headrace report funnel --help") from None
     answer = reach.funnel(options.settings(data, config), request)
     if as_json:
         print_json(msgspec.to_builtins(answer))

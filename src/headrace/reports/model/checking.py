@@ -15,6 +15,7 @@ from headrace.reports.conditions import Condition, Field, condition_sql
 from headrace.reports.model.engine import Engine
 from headrace.reports.model.rule_fields import RULE_FIELDS
 from headrace.reports.model.settings import RULES, Goal, LabelRule, ModelSettings, Rule
+from headrace.reports.refused import explained
 
 STEP: Final = "email settings"
 MOST: Final[Mapping[str, int]] = {"email_sources": 1_000, "rules": 100, "goals": 50, "labels": 10_000}
@@ -40,11 +41,7 @@ def converted(given: object) -> ModelSettings:
     try:
         return msgspec.convert(given, ModelSettings)
     except msgspec.ValidationError as error:
-        text = str(error)
-        if "matching regex" in text:
-            place = text.rpartition(" - at ")[2] or "a name"
-            text = f"{place} is no name: take small letters, digits and _, no _ first, at most 63 characters"
-        raise ConfigError(f"{STEP}: {text}") from None
+        raise ConfigError(f"{STEP}: {explained(error, given, ModelSettings)}") from None
 
 
 def check(settings: ModelSettings, source_slugs: Collection[str]) -> None:
