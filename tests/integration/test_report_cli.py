@@ -133,7 +133,19 @@ def test_links_have_figures_on_a_narrow_terminal(stopped: Path, monkeypatch: pyt
     shown = printed(stopped, "links")
     heading, left_out = shown.splitlines()[0].split(), shown.partition("left out: ")[2].partition(".")[0].split(", ")
     assert {"campaign_name", "link", "clicks"} <= set(heading)
-    assert {"campaign_id", "link_url"} <= set(left_out)
+    assert "link_url" in left_out
+
+
+def test_campaigns_without_a_name_are_told_by_their_id(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    narrow(monkeypatch, 80)
+    some, named = ("campaigns",), ("campaigns", "--where", "campaign_name known")
+    assert [True, False] == ["campaign_id" in printed(stopped, *asked).splitlines()[0] for asked in (some, named)]
+
+
+def test_rates_by_day_of_activity_say_what_they_divide(stopped: Path) -> None:
+    words = "also of older mails"
+    assert words not in printed(stopped, "activity")
+    assert words in printed(stopped, "activity", "--measures", "open_rate")
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -95,7 +97,10 @@ def _step(text: str) -> Step:
 
 
 def _print_funnel(answer: FunnelAnswer) -> None:
-    from headrace.cli.report_shown import BAR_WIDTH, duration, period, standing  # noqa: PLC0415 - as above
+    from headrace.cli.report_shown import BAR_WIDTH, WIDE, duration, period, standing  # noqa: PLC0415 - as above
+
+    is_wide = not sys.stdout.isatty() or shutil.get_terminal_size().columns >= WIDE
+    widest = BAR_WIDTH if is_wide else BAR_WIDTH // 2
 
     blocks = report_chart.has_blocks()
     for number, part in enumerate(answer.parts):
@@ -110,7 +115,7 @@ def _print_funnel(answer: FunnelAnswer) -> None:
                 _share(step.of_previous),
                 "-" if step.median_seconds is None else duration(step.median_seconds),
                 "-" if step.p90_seconds is None else duration(step.p90_seconds),
-                report_chart.bar(step.messages, most, BAR_WIDTH, blocks=blocks),
+                report_chart.bar(step.messages, most, widest, blocks=blocks),
             )
             for step in part.steps
         ]

@@ -92,6 +92,8 @@ def notes(answer: ReportAnswer) -> list[str]:
         texts.append(
             "Opens and clicks by machines are flagged, never deleted: human_ figures and click_rate leave them out."
         )
+    if answer.dataset == "activity" and any(column.unit == "share" for column in answer.columns):
+        texts.append("Rates divide what came on a day, also of older mails, by what was delivered on that day.")
     if any(name.startswith(ORDERS) for name in names):
         followed = {"orders", "revenue", "conversion_rate", "revenue_per_recipient", "average_order_value"} & names
         by = f", given by {answer.model} touch" if followed else ""
@@ -260,7 +262,7 @@ def _fitting(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: i
     longest = _LONGEST_TEXT if width >= WIDE else _LONGEST_IN_FEW
     widths = [_width(column, [row[place] for row in cells], longest) for place, column in enumerate(columns)]
     names = [column.name for column in columns]
-    told = {name for name, by in _TOLD_BY.items() if by in names}
+    told = {name for name, by in _TOLD_BY.items() if by in names and all(row[names.index(by)] != "-" for row in cells)}
 
     def rank(place: int) -> tuple[int, int]:
         column = columns[place]
