@@ -47,7 +47,19 @@ NAIVE: Final = {
 
 def totals(warehouse: Warehouse) -> dict[str, Any]:
     """The measures of email.campaigns over all campaigns."""
-    counts = ["sent", "delivered", "opens", "human_opens", "clicks", "human_clicks", "bounces", "unsubscribes", "spam", "orders", "revenue"]
+    counts = [
+        "sent",
+        "delivered",
+        "opens",
+        "human_opens",
+        "clicks",
+        "human_clicks",
+        "bounces",
+        "unsubscribes",
+        "spam",
+        "orders",
+        "revenue",
+    ]
     sums = ", ".join(f"sum({name})::DOUBLE AS {name}" for name in counts)
     found = _row(warehouse, f"SELECT {sums} FROM email.campaigns")
     return found | {

@@ -88,7 +88,8 @@ class LoaderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     load_events: Annotated[int, _help("Events in one load at the most.", ge=1)] = 50_000
     load_bytes: Annotated[int, _help("Uncompressed bytes of the log in one load at the most.", ge=1_024)] = 24_000_000
     model_seconds: Annotated[
-        float, _help("How often the e-mail model takes up what was loaded, at the most; while much waits, sooner.", gt=0)
+        float,
+        _help("How often the e-mail model takes up what was loaded, at the most; while much waits, sooner.", gt=0),
     ] = 5.0
     dedup_days: Annotated[float, _help("The window in which a repeated messageId is found.", gt=0)] = 30.0
     dedup_memory_bytes: Annotated[

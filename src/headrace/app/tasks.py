@@ -143,7 +143,9 @@ def email_rebuild(arguments: EmailRebuildArguments, place: Surroundings, on_prog
     del arguments
     offered: object = place.warehouse
     if not isinstance(offered, Deriving):
-        raise ConfigError(f"email rebuild: there is no e-mail model on {place.kind.title}; it is on DuckDB and PostgreSQL")
+        raise ConfigError(
+            f"email rebuild: there is no e-mail model on {place.kind.title}; it is on DuckDB and PostgreSQL"
+        )
     on_progress(0, None, "emptying the schema email")
     EmailModel(offered, mail_sources(place.sources().values()), DEFAULT).forget()
     return {"schema": SCHEMA}

@@ -175,7 +175,9 @@ def _print_warehouse(one: WarehouseStatus) -> None:
     elif warehouse.as_of and warehouse.state != "closed":
         print_line(f"warehouse: it cannot be asked; these figures are of {warehouse.as_of:%Y-%m-%d %H:%M:%S} UTC")
     if warehouse.email_model is not None and warehouse.email_model.error:
-        print_line(f"warehouse: the e-mail model stands still, and is tried again: {plain(warehouse.email_model.error)}")
+        print_line(
+            f"warehouse: the e-mail model stands still, and is tried again: {plain(warehouse.email_model.error)}"
+        )
     if warehouse.discards:
         print_line(f"warehouse: {warehouse.discards:,} values did not fit their columns; see headrace.discards")
     for held in warehouse.held:
