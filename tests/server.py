@@ -18,8 +18,10 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from headrace import cli
+from headrace.app.folder import WORKER_SOCKET, short_path
 
 START_SECONDS = 30.0
+WORKER_SECONDS = 5.0
 STOP_SECONDS = 20.0
 LOAD_SECONDS = 60.0
 
@@ -107,6 +109,21 @@ class Server:
                 self.stop()
                 raise AssertionError(f"the server is not up after {START_SECONDS:.0f} s:\n{self.tail()}")
             time.sleep(0.05)
+        ends = time.monotonic() + WORKER_SECONDS
+        while not self._is_worker_up() and time.monotonic() < ends:
+            time.sleep(0.02)
+
+    def _is_worker_up(self) -> bool:
+        """It listens a moment after the collectors; a test that keeps it from coming up goes on without it."""
+        name, descriptor = short_path(self.data / WORKER_SOCKET)
+        try:
+            with socket.socket(socket.AF_UNIX) as worker:
+                worker.connect(name)
+        except OSError:
+            return False
+        finally:
+            os.close(descriptor)
+        return True
 
     def stop(self) -> int:
         """Ends it as an operator would, with SIGTERM; its exit code. What does not end is killed and fails the test."""

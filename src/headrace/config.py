@@ -87,6 +87,9 @@ class LoaderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     interval_seconds: Annotated[float, _help("Events wait at most this long before a load begins.", gt=0)] = 1.0
     load_events: Annotated[int, _help("Events in one load at the most.", ge=1)] = 50_000
     load_bytes: Annotated[int, _help("Uncompressed bytes of the log in one load at the most.", ge=1_024)] = 24_000_000
+    email_model: Annotated[
+        bool, _help("Whether the tables of the schema email are carried on, in warehouses that can have them.")
+    ] = True
     model_seconds: Annotated[
         float,
         _help("How often the e-mail model takes up what was loaded, at the most; while much waits, sooner.", gt=0),

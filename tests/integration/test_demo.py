@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +24,14 @@ from headrace.errors import ConfigError
 
 PROGRAM: Final = ("-m", "headrace")
 SECONDS: Final = 90
+
+
+@pytest.fixture(autouse=True)
+def alone() -> Iterator[None]:
+    """Demos look for free ports: two that begin at the same moment, in two processes of the tests, would take the same ones."""
+    with (Path(tempfile.gettempdir()) / "headrace-test-demo.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

@@ -69,6 +69,7 @@ def test_a_broken_tool_says_why_and_gets_everything_once_it_is_mended(server: Se
 
     eventually(lambda: shown(server, "other")["delivered"] == EVENTS, lambda: shown(server, "other"))
     eventually(lambda: shown(server, "hook")["state"] == "waiting", lambda: shown(server, "hook"))
+    eventually(lambda: shown(server, "hook")["accepted"] == EVENTS, lambda: shown(server, "hook"))
     broken = shown(server, "hook")
     assert EVENTS == broken["accepted"] == sums(broken)
     assert "500 out of order" in broken["error"]

@@ -69,7 +69,15 @@ def everything(house: House) -> dict[str, Any]:
             key = "received_at, row_id, value" if name.table == "discards" else "ALL"
             rows = house.rows(f'{name.schema}."{name.table}"', key)
             found[f"{name.schema}.{name.table}"] = (
-                [{column: value for column, value in row.items() if column != "loaded_at"} for row in rows],
+                [
+                    # When a load was, to the minute: those after a rebuild that was killed come a second later.
+                    {
+                        column: value[:16] if column.endswith("_seen") else value
+                        for column, value in row.items()
+                        if column != "loaded_at"
+                    }
+                    for row in rows
+                ],
                 dict(columns),
             )
     return found
@@ -425,6 +433,7 @@ def test_killed_anywhere_the_next_rebuild_ends_as_one_that_was_not(
         by_hand(house, f"UPDATE {TABLE} SET size = NULL, margin = 0.5")
         house.selections = {}
         was_killed = killed_at(house, monkeypatch, method, number)
+        house.now += timedelta(seconds=1)  # what comes after a kill is later than what came before
         # Loading goes on, whatever the rebuild has left: a column is widened, a value does not fit, another column is new.
         house.load(made("m9", properties={"count": 1.5, "size": "bad", "colour": "red"}, at=50))
         has_plan = Replacing.interrupted(house.warehouse, "shop") is not None

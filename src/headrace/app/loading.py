@@ -227,7 +227,7 @@ class Loading:
 
     def _email_model_state(self, loader: Loader | None) -> EmailModelState | None:
         offered: object = self.warehouse
-        if loader is None or not isinstance(offered, Deriving):
+        if loader is None or not self._config.email_model or not isinstance(offered, Deriving):
             return None
         derived = loader.derived
         error = None if derived.error is None else self._shown(derived.error)
@@ -268,7 +268,7 @@ class Loading:
     def _email_model(self, warehouse: Warehouse) -> EmailModel | None:
         """Another object when sources or settings are others; None where the engine has no model."""
         offered: object = warehouse
-        if not isinstance(offered, Deriving):
+        if not self._config.email_model or not isinstance(offered, Deriving):
             return None
         sources, settings = self._sources(), self._email_settings()
         if self._model is None or self._model[0] is not sources or self._model[1] is not settings:

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from headrace.cli.output import print_line, print_table
-from headrace.errors import ConfigError, HeadraceError
+from headrace.errors import ConfigError, HeadraceError, QueryError
 
 if TYPE_CHECKING:
     from headrace.config import Config
@@ -52,7 +52,7 @@ def report(config: Config) -> ReportAnswer:
             answer = reach.report(config, ReportRequest(preset="campaigns"))
             if not answer.loads_behind:
                 return answer
-        except ConfigError:
+        except (ConfigError, QueryError):  # no tables of e-mail yet
             if time.monotonic() > deadline:
                 raise
         if time.monotonic() > deadline:
