@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+import email_anew
 import email_tables
 import rollup_oracle
-from headrace.reports.model import anew, rollups
+from headrace.reports.model import rollups
 from headrace.reports.model.engine import Engine, engine
 from headrace.reports.model.schema import TABLES
 from headrace.reports.model.settings import Goal, ModelSettings
@@ -39,7 +40,7 @@ def disagreeing(
     """The names of the checks of these tables that return rows."""
 
     def work(derivation: Derivation) -> set[str]:
-        queries = anew.checks(engine(derivation.engine), settings)
+        queries = email_anew.checks(engine(derivation.engine), settings)
         some = {name: query for name, query in queries.items() if name.split()[0] in tables}
         return {name for name, query in some.items() if derivation.fetch(query).num_rows}
 
@@ -106,7 +107,7 @@ def test_a_difference_whose_old_side_is_forgotten_is_found_out(warehouse: Derivi
     wrong = {table for table in expected if expected[table] != found[table]}
     assert set(expected) - {"names"} == wrong
     complete = {f"{table} is complete" for table in wrong - {"campaigns"}}  # made of campaign_sends, thus wrong alike
-    assert complete | {f"{table} adds up" for table in anew.ADDING_UP} == disagreeing(warehouse)
+    assert complete | {f"{table} adds up" for table in email_anew.ADDING_UP} == disagreeing(warehouse)
 
 
 def test_a_check_finds_the_table_that_was_tampered_with(warehouse: Deriving) -> None:
@@ -134,9 +135,9 @@ def test_orders_follow_another_first_goal_when_the_tables_are_made_anew(warehous
     assert {f"{table} {what}" for table in sums for what in ("is complete", "adds up")} == disagreeing(
         warehouse, other, sums
     )
-    warehouse.derive(lambda derivation: anew.make_anew(derivation, engine(derivation.engine), other))
+    warehouse.derive(lambda derivation: email_anew.make_anew(derivation, engine(derivation.engine), other))
     assert set() == disagreeing(warehouse, other, sums)
-    warehouse.derive(lambda derivation: anew.make_anew(derivation, engine(derivation.engine), SETTINGS))
+    warehouse.derive(lambda derivation: email_anew.make_anew(derivation, engine(derivation.engine), SETTINGS))
     assert before == kept(warehouse)
 
 

@@ -1,6 +1,4 @@
-"""The derived tables made anew from messages, events and attribution: for settings that changed, and to check those that are kept."""
-
-# ruff: noqa: S608 -- all names are of the model; texts of settings went through Engine.text
+"""The derived tables of the e-mail model made anew from messages, events and attribution, to check those that are kept."""
 
 from __future__ import annotations
 
@@ -20,8 +18,7 @@ ALL: Final = (Side(f"{SCHEMA}.", 1),)
 
 
 def make_anew(derivation: Derivation, engine: Engine, settings: ModelSettings) -> None:
-    """All that `rollups.apply` keeps except `names`: needed where the first goal is another one now, which no difference of attribution
-    tells. Safe to call at any time, within a transaction."""
+    """All that `rollups.apply` keeps except `names`."""
     for table, query in _queries(engine, settings).items():
         columns = ", ".join(TABLES[table].columns)
         insert = f"INSERT INTO {SCHEMA}.{table} ({columns}) SELECT {columns} FROM ({query}) AS anew"
