@@ -23,7 +23,7 @@ from headrace.reports.model.kept import DEFAULT, mail_sources
 from headrace.reports.model.model import EmailModel
 from headrace.reports.model.settings import ModelSettings
 from headrace.warehouses import base
-from headrace.warehouses.base import Account, Deriving, Embedded, Place, TableName, Warehouse, WarehouseKind
+from headrace.warehouses.base import REBUILD, Account, Deriving, Embedded, Place, TableName, Warehouse, WarehouseKind
 from headrace.warehouses.duckdb import DuckDBKind
 from headrace.workspace import records
 from headrace.workspace.records import Source
@@ -38,8 +38,6 @@ LONGEST_OPEN_AGAIN_SECONDS: Final = 15.0
 ANSWER_SECONDS: Final = 5.0
 OPENING_SECONDS: Final = 10.0
 JOIN_SECONDS: Final = 5.0
-REBUILD: Final = "rebuild "
-"""How the consumers of rebuilds begin."""
 
 
 class _Asking:

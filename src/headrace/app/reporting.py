@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from headrace.config import WarehouseConfig
 from headrace.errors import ConfigError, QueryError
 from headrace.reports import building, funnel, holdout, planning
@@ -112,9 +114,7 @@ class Reporting:
             since=request.since,
             until=request.until,
             zone=order.zone,
-            as_of=standing.as_of,
-            loads_behind=standing.loads_behind,
-            is_flagging=standing.is_flagging,
+            **msgspec.structs.asdict(standing),
             sql=sql,
             seconds=seconds,
         )
@@ -132,9 +132,7 @@ class Reporting:
             since=request.since,
             until=request.until,
             zone=order.zone,
-            as_of=standing.as_of,
-            loads_behind=standing.loads_behind,
-            is_flagging=standing.is_flagging,
+            **msgspec.structs.asdict(standing),
             sql=sql,
             seconds=seconds,
         )
@@ -183,4 +181,4 @@ class Reporting:
     def _standing(self, found: OpenWarehouse) -> Standing:
         ((as_of, behind, is_flagging),) = self._query(found, PROGRESS, planning.STEP).rows
         moment = None if as_of is None else datetime.fromisoformat(as_of)
-        return Standing(moment, int(behind or 0), bool(is_flagging))
+        return Standing(as_of=moment, loads_behind=int(behind or 0), is_flagging=bool(is_flagging))

@@ -29,6 +29,7 @@ from headrace.names import hash8
 from headrace.warehouses.base import (
     HOUSEKEEPING,
     HOUSEKEEPING_TABLES,
+    REBUILD,
     Books,
     Columns,
     ColumnType,
@@ -97,7 +98,7 @@ class NotedDiscard(NamedTuple):
 
 
 def consumer_of(schema: str) -> str:
-    return f"rebuild {schema}"
+    return f"{REBUILD}{schema}"
 
 
 def notes_of(schema: str) -> TableName:

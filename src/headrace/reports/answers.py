@@ -28,8 +28,8 @@ FROM email.progress WHERE schema_name <> ''"""
 being flagged by rules that were changed."""
 
 
-class Standing(msgspec.Struct, frozen=True):
-    """`as_of`: the last load that the figures know, null where they know none; `loads_behind`: those that came after it. `is_flagging`:
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the model is. `as_of`: the last load that the figures know, null where they know none; `loads_behind`: those that came after it. `is_flagging`:
     rules for machines were changed, and the figures of some mails are still by the former ones."""
 
     as_of: datetime | None
@@ -37,7 +37,7 @@ class Standing(msgspec.Struct, frozen=True):
     is_flagging: bool = False
 
 
-class ReportAnswer(msgspec.Struct, frozen=True, kw_only=True):
+class ReportAnswer(Standing, frozen=True, kw_only=True):
     """`rows` are as those of a query; money and counts are numbers, shares from 0 to 1, days and times ISO-8601. `since` and `until` are
     what the request's period came to; `goal` is empty where goals are told apart or chosen by conditions. `truncated`: there were more rows than may be shown."""
 
@@ -51,9 +51,6 @@ class ReportAnswer(msgspec.Struct, frozen=True, kw_only=True):
     zone: str
     goal: str
     model: str
-    as_of: datetime | None
-    loads_behind: int
-    is_flagging: bool = False
     sql: str
     seconds: float
 
@@ -87,16 +84,13 @@ class FunnelOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         )
 
 
-class FunnelAnswer(msgspec.Struct, frozen=True, kw_only=True):
+class FunnelAnswer(Standing, frozen=True, kw_only=True):
     breakdown: str | None
     parts: Sequence[FunnelPart]
     parts_in_all: int
     since: datetime | None
     until: datetime | None
     zone: str
-    as_of: datetime | None
-    loads_behind: int
-    is_flagging: bool = False
     sql: str
     seconds: float
 
@@ -116,14 +110,11 @@ class HoldoutOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         return HoldoutRequest(goal=self.goal, since=since, until=until)
 
 
-class HoldoutAnswer(msgspec.Struct, frozen=True, kw_only=True):
+class HoldoutAnswer(Standing, frozen=True, kw_only=True):
     result: HoldoutResult
     since: datetime | None
     until: datetime | None
     zone: str
-    as_of: datetime | None
-    loads_behind: int
-    is_flagging: bool = False
     sql: str
     seconds: float
 
@@ -186,9 +177,7 @@ def answer(plan: Plan, columns: Sequence[Column], sql: str, result: Any, standin
         zone=plan.zone,
         goal=plan.goal,
         model=plan.model,
-        as_of=standing.as_of,
-        loads_behind=standing.loads_behind,
-        is_flagging=standing.is_flagging,
+        **msgspec.structs.asdict(standing),
         sql=sql,
         seconds=result.seconds,
     )

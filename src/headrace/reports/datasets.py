@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
-from headrace.reports.model.derived import CURVE_HOURS, EARLY_SECONDS, OF_MESSAGES
+from headrace.reports.model.derived import CURVE_HOURS, OF_MESSAGES
+from headrace.reports.model.schema import EARLY_SECONDS
 from headrace.reports.model.settings import RULES
 from headrace.reports.place import Place
 

@@ -20,7 +20,7 @@ from headrace.reports.ad_hoc import event_rows
 from headrace.reports.conditions import Condition, Field, condition_sql
 from headrace.reports.goals import goal_named
 from headrace.reports.model.engine import Engine
-from headrace.reports.model.schema import Type
+from headrace.reports.model.schema import EARLY_SECONDS, Type
 from headrace.reports.periods import within
 from headrace.reports.place import Place
 
@@ -29,8 +29,6 @@ MOST_STEPS: Final = 10
 MOST_PARTS: Final = 1_000
 MOST_DAYS: Final = 365.0
 EVENT_DAYS: Final = 5.0
-STAMPED_LATE_SECONDS: Final = 300.0
-"""Deliveries are stamped up to so much after what comes of them."""
 
 Breakdown = Literal["campaign_id", "email_id", "journey_id", "domain", "source"]
 Days = Annotated[float, msgspec.Meta(gt=0, le=MOST_DAYS)]
@@ -237,7 +235,7 @@ class _Planned(NamedTuple):
         """The WITH query `reached_N` out of that of the step before."""
         position, earlier = self.position, f"r.at_{before.position}"
         found = f"r.mail_{position}" if self.mail else "e.at"
-        begins = f"{earlier} - {engine.interval(STAMPED_LATE_SECONDS)}" if before.is_stamped_late else earlier
+        begins = f"{earlier} - {engine.interval(EARLY_SECONDS)}" if before.is_stamped_late else earlier
         conditions = [f"{found} >= {begins}"]
         if self.within_seconds is not None:
             conditions.append(f"{found} <= {earlier} + {engine.interval(self.within_seconds)}")

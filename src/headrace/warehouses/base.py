@@ -38,6 +38,9 @@ T = TypeVar("T")
 HOUSEKEEPING: Final = "headrace"
 """The schema of headrace's own tables in every warehouse."""
 
+REBUILD: Final = "rebuild "
+"""How the consumers begin that make the tables of a schema anew; its name follows."""
+
 
 class ColumnType(enum.Enum):
     """The types of columns (spec: boolean, 64-bit integer, double, timestamp, string; `json` only for `_extra`)."""

@@ -30,7 +30,7 @@ _MOMENT: Final = (
     *("touched_at", "sent_at", 'campaign_id COLLATE "C"', 'email_id COLLATE "C"', 'source COLLATE "C"'),
     *('recipient_key COLLATE "C"', "send_number", "coalesce(journey_id, '') COLLATE \"C\"", "message_id"),
 )
-"""What orders touches; keys do not, as they differ from engine to engine."""
+"""What orders touches. The key comes last, where nothing else parts them: it differs from engine to engine."""
 
 
 def apply(derivation: Derivation, engine: Engine, settings: ModelSettings) -> None:

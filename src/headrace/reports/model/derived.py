@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from headrace.reports.model.engine import Engine
-from headrace.reports.model.schema import COUNTS, Type
+from headrace.reports.model.schema import COUNTS, EARLY_SECONDS, Type
 from headrace.reports.model.settings import ModelSettings
 
 OF_MESSAGES: Final[Mapping[str, tuple[str, str]]] = {
@@ -47,8 +47,6 @@ RATES: Final[Mapping[str, tuple[str, str]]] = {
 
 IN_CURVE: Final = ("opens", "human_opens", "clicks", "human_clicks")
 CURVE_HOURS: Final = 168
-EARLY_SECONDS: Final = 300
-"""Opens and clicks are stamped up to so long before the delivery that they follow."""
 LATE_SECONDS: Final = 86_400
 RANK_DIGITS: Final = 18
 

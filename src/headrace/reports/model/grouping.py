@@ -13,12 +13,10 @@ from headrace.reports.conditions import Field, condition_sql
 from headrace.reports.model.engine import Engine
 from headrace.reports.model.reading import MAIL_COLUMNS
 from headrace.reports.model.rule_fields import RULE_FIELDS
-from headrace.reports.model.schema import TABLES, Type
+from headrace.reports.model.schema import EARLY_SECONDS, TABLES, Type
 from headrace.reports.model.settings import ModelSettings, Rule
 from headrace.warehouses.base import Derivation
 
-EARLY_SECONDS: Final = 300
-"""Scanners act before a delivery is stamped; and a delivery again within this time is the platform's repeat, not another send."""
 MOST_LINKS: Final = 200
 """Of an e-mail are counted. Where every recipient has links of their own, each increment would touch all messages that were clicked."""
 

@@ -21,15 +21,13 @@ from headrace.reports.model.reading import Reading, ReadTable, Slice, tables_rea
 from headrace.reports.model.schema import SCHEMA, TABLES, Type
 from headrace.reports.model.settings import ModelSettings
 from headrace.reports.place import MailSource
-from headrace.warehouses.base import HOUSEKEEPING, Columns, Derivation, Deriving, TableName
+from headrace.warehouses.base import HOUSEKEEPING, REBUILD, Columns, Derivation, Deriving, TableName
 
 T = TypeVar("T")
 
 VERSION: Final = 1
 """Of the tables and of how they are made. Another one makes everything anew."""
 SLICE_EVENTS: Final = 100_000
-REBUILD: Final = "rebuild "
-"""How the consumers of rebuilt tables begin in headrace.loads."""
 _MOST_LOADS: Final = 10_000
 _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _Key = tuple[str, str, str]

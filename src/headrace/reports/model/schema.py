@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 SCHEMA: Final = "email"
+EARLY_SECONDS: Final = 300
+"""Scanners act before a delivery is stamped; and a delivery again within this time is the platform's repeat, not another send."""
 
 
 class Type(enum.Enum):
