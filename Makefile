@@ -48,10 +48,7 @@ check: check-lint check-format check-types check-layers
 check-lint: $(VENV)/.test
 	$(BIN)/ruff check
 
-check-dbt: setup
-	$(BIN)/python tests/dbt_run.py
-
-format: $(VENV)/.test
+check-format: $(VENV)/.test
 	$(BIN)/ruff format --check
 
 check-types: $(VENV)/.test
@@ -59,6 +56,9 @@ check-types: $(VENV)/.test
 
 check-layers: $(VENV)/.test
 	$(BIN)/lint-imports
+
+dbt: setup
+	$(BIN)/python tests/dbt_run.py
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix-only
