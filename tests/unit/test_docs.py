@@ -113,3 +113,13 @@ def test_every_setting_of_a_warehouse_has_a_description() -> None:
 def test_links_between_documents_lead_somewhere(file: Path) -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", file.read_text())
     assert [] == [link for link in links if not (file.parent / link).exists()]
+
+
+def test_each_target_of_make_is_made_once_and_each_that_is_told_is_there() -> None:
+    lines = (ROOT / "Makefile").read_text(encoding="utf-8").splitlines()
+    targets = [line.split(":")[0] for line in lines if re.match(r"^[a-z-]+:(?!=)", line)]
+    assert sorted(set(targets)) == sorted(targets)
+    told = {found[1] for line in lines if (found := re.search(r'@echo "make ([a-z-]+)', line))}
+    phony = {name for line in lines if line.startswith(".PHONY:") for name in line.split()[1:]}
+    assert told
+    assert set() == (told | phony) - set(targets)
