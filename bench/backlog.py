@@ -66,7 +66,7 @@ def drained(folder: Path, count: int) -> list[Moment]:
         name, descriptor = short_path(folder / WORKER_SOCKET)
         with httpx.Client(transport=httpx.HTTPTransport(uds=name), timeout=120) as http:
             while not moments or moments[-1].position < count:
-                answer = http.post("http://worker/api/query", json={"sql": 'SELECT "next" FROM headrace.offsets'})
+                answer = http.post("http://worker/api/v1/query", json={"sql": 'SELECT "next" FROM headrace.offsets'})
                 if answer.status_code != 200:
                     raise SystemExit(f"the worker answered {answer.status_code}: {answer.text}")
                 position = next((int(row[0]) for row in answer.json()["rows"]), 0)
@@ -74,7 +74,7 @@ def drained(folder: Path, count: int) -> list[Moment]:
                     Moment(position, memory(pid), yardstick(event, 0.0), time.monotonic() - began, cpu_seconds(pid))
                 )
                 time.sleep(POLL_SECONDS)
-            loaded = http.post("http://worker/api/query", json={"sql": "SELECT sum(loaded) FROM headrace.books"})
+            loaded = http.post("http://worker/api/v1/query", json={"sql": "SELECT sum(loaded) FROM headrace.books"})
         os.close(descriptor)
     if loaded.json()["rows"] != [[count]]:
         raise SystemExit(f"{count} events were in the log, loaded are {loaded.text}")

@@ -114,7 +114,7 @@ class Markers:
 
     @staticmethod
     def _ids(http: httpx.Client, sql: str) -> set[str]:
-        answer = http.post("http://worker/api/query", json={"sql": sql})
+        answer = http.post("http://worker/api/v1/query", json={"sql": sql})
         if answer.status_code != 200:
             if "marker_sent" in answer.text:  # the table is made by the first load
                 return set()

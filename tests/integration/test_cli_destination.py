@@ -344,7 +344,7 @@ def test_a_notice_is_one_question_to_the_worker_and_a_worker_that_knows_none_is_
     worker(503)
     with pytest.raises(WarehouseUnavailableError, match="answered 503"):
         reach.notice(config)
-    assert ["POST /api/notice"] * 3 == worker(0)
+    assert ["POST /api/v1/notice"] * 3 == worker(0)
 
 
 def test_without_a_server_a_notice_is_nothing(data: Path) -> None:

@@ -16,6 +16,7 @@ from fault_server import FaultServer, answers, hangs, resets
 from headrace import cli
 from headrace.app.working import Worker
 from headrace.config import Config
+from headrace.console.access import INSIDER
 from headrace.console.api import api
 from headrace.delivery.examples import EXAMPLES
 from headrace.destinations import base
@@ -258,12 +259,12 @@ def test_the_worker_answers_the_same(add: Add, data: Path, tool: FaultServer) ->
     config = Config(data=str(data), allowed_networks="127.0.0.0/8")
     worker = Worker(config)
     try:
-        with TestClient(api(worker, config.warehouse)) as client:
-            found = client.post(f"/api/destinations/{slug}/test", json={"sample": "page"})
+        with TestClient(api(worker, config.warehouse, lambda _: INSIDER)) as client:
+            found = client.post(f"/api/v1/destinations/{slug}/test", json={"sample": "page"})
             assert (200, "delivered") == (found.status_code, found.json()["outcome"])
             assert "page" == tool.received("/api")[0].json()["type"]
-            assert 404 == client.post("/api/destinations/none/test", json={}).status_code
-            assert 400 == client.post(f"/api/destinations/{slug}/test", json={"evnt": {}}).status_code
+            assert 404 == client.post("/api/v1/destinations/none/test", json={}).status_code
+            assert 400 == client.post(f"/api/v1/destinations/{slug}/test", json={"evnt": {}}).status_code
     finally:
         worker.end()
         worker.close()

@@ -26,7 +26,7 @@ class Month(NamedTuple):
         """The answer of the API."""
         transport = httpx.HTTPTransport(uds=str(self.server.data / folder.WORKER_SOCKET))
         with httpx.Client(transport=transport, base_url="http://worker", timeout=30) as client:
-            answer = client.post("/api/reports", json={"preset": "campaigns", "sort": ["campaign_id"]})
+            answer = client.post("/api/v1/reports", json={"preset": "campaigns", "sort": ["campaign_id"]})
         answer.raise_for_status()
         found: dict[str, Any] = answer.json()
         return found

@@ -12,6 +12,7 @@ from litestar.testing import TestClient
 import email_tables
 from headrace.app.working import Worker
 from headrace.config import Config, WarehouseConfig
+from headrace.console.access import INSIDER
 from headrace.console.api import api
 from headrace.reports.model import kept
 from headrace.reports.model.settings import RULES
@@ -40,7 +41,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient[Any]
     worker = Worker(config)
     try:
         worker.notice()
-        with TestClient(api(worker, config.warehouse)) as client:
+        with TestClient(api(worker, config.warehouse, lambda _: INSIDER)) as client:
             yield client
     finally:
         worker.end()
@@ -48,12 +49,12 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient[Any]
 
 
 def test_settings_are_shown_and_changed_with_their_revision(client: TestClient[Any]) -> None:
-    before = client.get("/api/email/settings").json()
+    before = client.get("/api/v1/email/settings").json()
     assert ["order_completed"] == [goal["name"] for goal in before["settings"]["goals"]]
     order = {"revision": before["revision"], "settings": {"disabled_rules": ["fast_click"], "labels": LABELS}}
-    tried = client.put("/api/email/settings", json={**order, "dry_run": True}).json()
-    assert before == client.get("/api/email/settings").json()
-    changed = client.put("/api/email/settings", json=order).json()
+    tried = client.put("/api/v1/email/settings", json={**order, "dry_run": True}).json()
+    assert before == client.get("/api/v1/email/settings").json()
+    changed = client.put("/api/v1/email/settings", json=order).json()
     assert (before["revision"] + 1, LABELS[0]["pattern"]) == (
         changed["revision"],
         changed["settings"]["labels"][0]["pattern"],
@@ -61,31 +62,31 @@ def test_settings_are_shown_and_changed_with_their_revision(client: TestClient[A
     assert ["~ rule fast_click: switched off", *(f"+ label type: campaign_name {one['pattern']} is {one['label']}" for one in LABELS)] == changed["differences"]  # fmt: skip
     assert ["rules", "labels"] == list(changed["made_anew"])
     assert {**tried, "revision": changed["revision"]} == changed
-    now = client.get("/api/email/settings").json()
+    now = client.get("/api/v1/email/settings").json()
     assert {"revision": changed["revision"], "settings": changed["settings"]} == now
 
 
 def test_a_change_made_from_older_settings_is_refused(client: TestClient[Any]) -> None:
-    revision = client.get("/api/email/settings").json()["revision"]
-    first = client.put("/api/email/settings", json={"revision": revision, "settings": {"email_sources": ["mails"]}})
-    lost = client.put("/api/email/settings", json={"revision": revision, "settings": {"labels": LABELS}})
+    revision = client.get("/api/v1/email/settings").json()["revision"]
+    first = client.put("/api/v1/email/settings", json={"revision": revision, "settings": {"email_sources": ["mails"]}})
+    lost = client.put("/api/v1/email/settings", json={"revision": revision, "settings": {"labels": LABELS}})
     assert [200, 409] == [first.status_code, lost.status_code]
-    assert "read them again" in lost.json()["message"]
-    assert [] == client.get("/api/email/settings").json()["settings"]["labels"]
+    assert "read them again" in lost.json()["detail"]
+    assert [] == client.get("/api/v1/email/settings").json()["settings"]["labels"]
 
 
 def test_settings_that_make_no_sense_are_refused(client: TestClient[Any]) -> None:
-    revision = client.get("/api/email/settings").json()["revision"]
-    refused = client.put("/api/email/settings", json={"revision": revision, "settings": {"goals": []}})
-    assert (409, True) == (refused.status_code, "give one at least" in refused.json()["message"])
-    assert 400 == client.put("/api/email/settings", json={"settings": {}}).status_code
+    revision = client.get("/api/v1/email/settings").json()["revision"]
+    refused = client.put("/api/v1/email/settings", json={"revision": revision, "settings": {"goals": []}})
+    assert (409, True) == (refused.status_code, "give one at least" in refused.json()["detail"])
+    assert 400 == client.put("/api/v1/email/settings", json={"settings": {}}).status_code
 
 
 def test_rules_are_shown_with_sentences_fields_and_operators(client: TestClient[Any]) -> None:
-    revision = client.get("/api/email/settings").json()["revision"]
+    revision = client.get("/api/v1/email/settings").json()["revision"]
     own = {"name": "office", "sentence": "Ours.", "when": [["ip", "starts_with", "10."]], "enabled": False}
-    client.put("/api/email/settings", json={"revision": revision, "settings": {"rules": [own]}})
-    found = client.get("/api/email/rules").json()
+    client.put("/api/v1/email/settings", json={"revision": revision, "settings": {"rules": [own]}})
+    found = client.get("/api/v1/email/rules").json()
     assert [(rule.name, True, True) for rule in RULES] == [
         (rule["name"], rule["on"], rule["built_in"]) for rule in found["rules"][:-1]
     ]
@@ -98,7 +99,7 @@ def test_rules_are_shown_with_sentences_fields_and_operators(client: TestClient[
 
 
 def test_labels_are_tried_on_the_campaigns_of_the_warehouse(client: TestClient[Any]) -> None:
-    found = client.post("/api/email/labels/test", json={"labels": LABELS}).json()
+    found = client.post("/api/v1/email/labels/test", json={"labels": LABELS}).json()
     assert ["c2", "c3"] == found["unlabelled"]["type"]
     assert [("c1", {"type": "Newsletter"}), ("c2", {}), ("c3", {})] == [
         (one["campaign_id"], one["labels"]) for one in found["campaigns"]
@@ -106,13 +107,13 @@ def test_labels_are_tried_on_the_campaigns_of_the_warehouse(client: TestClient[A
     assert [("nl*", 1, 1), ("zzz", 0, 0)] == [
         (one["rule"]["pattern"], one["fits"], one["taken"]) for one in found["rules"]
     ]
-    assert 404 == client.post("/api/email/labels/test", json={"warehouse": "none"}).status_code
-    assert 400 == client.post("/api/email/labels/test", json={"labels": [{"set": "Big Set"}]}).status_code
+    assert 404 == client.post("/api/v1/email/labels/test", json={"warehouse": "none"}).status_code
+    assert 400 == client.post("/api/v1/email/labels/test", json={"labels": [{"set": "Big Set"}]}).status_code
 
 
 def test_the_api_describes_its_settings(client: TestClient[Any]) -> None:
-    schema = client.get("/api/schema/openapi.json").json()
-    assert "/api/email/settings" in schema["paths"]
+    schema = client.get("/api/v1/openapi.json").json()
+    assert "/api/v1/email/settings" in schema["paths"]
 
 
 def test_sources_of_kinds_for_e_mail_are_told_apart(tmp_path: Path) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
-from litestar import Litestar
+from litestar import Litestar, Router
 from litestar.testing import TestClient
 
 from delivery_house import House, Tool
@@ -275,19 +276,23 @@ def test_dead_letters_are_sent_again_while_the_destination_is_delivered_to(
 
 @pytest.mark.usefixtures("tool")
 def test_the_api_tells_the_same(accounts: DeliveryAccounts) -> None:
-    class Told:
-        def __init__(self) -> None:
-            self.accounts = accounts
+    told: Any = SimpleNamespace(accounts=accounts)
 
-    with TestClient(Litestar(deliveries.routes(Told()), logging_config=None)) as client:  # type: ignore[arg-type]
-        shown = client.get("/api/deliveries/tool?since=10m").json()
+    with TestClient(
+        Litestar([Router("/api/v1", route_handlers=deliveries.routes(told))], logging_config=None)
+    ) as client:
+        shown = client.get("/api/v1/deliveries/tool?since=10m").json()
         assert (25, 17, 3) == (shown["accepted"], shown["delivered"], shown["failed"])
-        assert shown["trend"] == client.get("/api/deliveries/tool/trend?since=10m").json()
-        assert {"tool", "warehouse"} == {one["slug"] for one in client.get("/api/deliveries").json()}
-        assert 10 >= len(client.get("/api/deliveries/tool/errors/503/samples").json()) > 0
-        assert "DELIVERED" in {sample["code"] for sample in client.get("/api/deliveries/tool/samples?limit=100").json()}
-        listed = client.get("/api/deliveries/tool/dead-letters?event=Order%20Completed").json()
+        assert shown["trend"] == client.get("/api/v1/deliveries/tool/trend?since=10m").json()
+        assert {"tool", "warehouse"} == {one["slug"] for one in client.get("/api/v1/deliveries").json()}
+        assert 10 >= len(client.get("/api/v1/deliveries/tool/errors/503/samples").json()) > 0
+        assert "DELIVERED" in {
+            sample["code"] for sample in client.get("/api/v1/deliveries/tool/samples?limit=100").json()
+        }
+        listed = client.get("/api/v1/deliveries/tool/dead-letters?event=Order%20Completed").json()
         assert ["m-21"] == [letter["message_id"] for letter in listed["dead_letters"]]
         order = {"wanted": {"code": "BAD_REQUEST"}, "dry_run": True}
-        assert 3 == client.post("/api/deliveries/tool/dead-letters/replay", json=order).json()["events"]
-        assert 400 == client.post("/api/deliveries/tool/dead-letters/replay", json={"wanted": {"typo": 1}}).status_code
+        assert 3 == client.post("/api/v1/deliveries/tool/dead-letters/replay", json=order).json()["events"]
+        assert (
+            400 == client.post("/api/v1/deliveries/tool/dead-letters/replay", json={"wanted": {"typo": 1}}).status_code
+        )

@@ -19,6 +19,7 @@ from headrace.app.working import Worker
 from headrace.archive.archiver import Archiver
 from headrace.archive.storage import open_storage
 from headrace.config import ArchiveConfig, Config, LogConfig
+from headrace.console.access import INSIDER
 from headrace.console.api import api
 from headrace.delivery.ordering import ReplayOrder as Order
 from headrace.delivery.ordering import Surroundings, notes, shown, wanted_of
@@ -219,9 +220,9 @@ def test_the_api_does_the_same(data: Path) -> None:
     fill(data, hours_ago(2, 1))
     config = Config(data=str(data), allowed_networks="127.0.0.0/8")
     worker = Worker(config)
-    base = "/api/destinations/hook/replays"
+    base = "/api/v1/destinations/hook/replays"
     try:
-        with TestClient(api(worker, config.warehouse)) as client:
+        with TestClient(api(worker, config.warehouse, lambda _: INSIDER)) as client:
             counted = client.post(base, json={"since": "1d", "dry_run": True}).json()
             assert (2, None) == (counted["estimate"]["sent"], counted["replay"])
             ordered = client.post(base, json={"since": "1d"}).json()["replay"]
@@ -233,7 +234,7 @@ def test_the_api_does_the_same(data: Path) -> None:
             assert "cancelled" == client.get(f"{base}/1").json()["state"]
             assert [404, 404] == [
                 client.get(f"{base}/7").status_code,
-                client.get("/api/destinations/x/replays").status_code,
+                client.get("/api/v1/destinations/x/replays").status_code,
             ]
             assert 409 == client.post(base, json={"since": "never"}).status_code
             assert 400 == client.post(base, json={"since": "1d", "outcome": "lost"}).status_code

@@ -238,20 +238,20 @@ def asked(data: Path, method: str, path: str, body: Any = None) -> httpx.Respons
 def test_the_worker_answers_as_the_folder_does(served: Path) -> None:
     found = rows(served, "campaigns")
     assert total() == {name: pytest.approx(sum(row[name] for row in found)) for name in COUNTS}
-    answer = asked(served, "POST", "/api/reports", {"preset": "campaigns"}).json()
+    answer = asked(served, "POST", "/api/v1/reports", {"preset": "campaigns"}).json()
     names = [column["name"] for column in answer["columns"]]
     assert found == [dict(zip(names, row, strict=True)) for row in answer["rows"]]
     assert {"kind": "measure", "type": "number", "unit": "share"}.items() <= answer["columns"][-2].items()
     assert answer["sql"].startswith("SELECT ")
-    assert asked(served, "POST", "/api/reports/sql", {"preset": "campaigns"}).json() == {"sql": answer["sql"]}
+    assert asked(served, "POST", "/api/v1/reports/sql", {"preset": "campaigns"}).json() == {"sql": answer["sql"]}
 
 
 def test_arrow_has_the_same_rows(served: Path) -> None:
     request = {"dimensions": ["campaign_id"], "measures": ["sent", "revenue"]}
-    stream = asked(served, "POST", "/api/reports/arrow", request).content
+    stream = asked(served, "POST", "/api/v1/reports/arrow", request).content
     with pa.ipc.open_stream(stream) as reader:
         table = reader.read_all()
-    answer = asked(served, "POST", "/api/reports", request).json()
+    answer = asked(served, "POST", "/api/v1/reports", request).json()
     assert answer["rows"] == [[row["campaign_id"], row["sent"], float(row["revenue"])] for row in table.to_pylist()]
 
 
@@ -266,14 +266,16 @@ def test_arrow_has_the_same_rows(served: Path) -> None:
     ],
 )
 def test_wrong_requests_are_the_client_s(served: Path, status: int, body: Any) -> None:
-    assert status == asked(served, "POST", "/api/reports", body).status_code
+    assert status == asked(served, "POST", "/api/v1/reports", body).status_code
 
 
 def test_the_api_tells_what_there_is_and_describes_itself(served: Path) -> None:
     for path in ("measures", "presets"):
-        assert asked(served, "GET", f"/api/reports/{path}").json()
-    assert "messages" in {dataset["name"] for dataset in asked(served, "GET", "/api/reports/fields").json()["datasets"]}
-    assert 200 == asked(served, "POST", "/api/reports/funnel", {}).status_code
-    assert 200 == asked(served, "POST", "/api/reports/holdout", {}).status_code
-    paths = asked(served, "GET", "/api/schema/openapi.json").json()["paths"]
-    assert {"/api/reports", "/api/reports/arrow", "/api/reports/funnel"} <= set(paths)
+        assert asked(served, "GET", f"/api/v1/reports/{path}").json()
+    assert "messages" in {
+        dataset["name"] for dataset in asked(served, "GET", "/api/v1/reports/fields").json()["datasets"]
+    }
+    assert 200 == asked(served, "POST", "/api/v1/reports/funnel", {}).status_code
+    assert 200 == asked(served, "POST", "/api/v1/reports/holdout", {}).status_code
+    paths = asked(served, "GET", "/api/v1/openapi.json").json()["paths"]
+    assert {"/api/v1/reports", "/api/v1/reports/arrow", "/api/v1/reports/funnel"} <= set(paths)

@@ -57,7 +57,7 @@ def test_a_running_server_follows_changes_of_its_sources(serving: Server) -> Non
 def test_the_workers_address_answers_health_and_nothing_else(serving: Server) -> None:
     url = f"http://{serving.host}:{serving.console_port}"
     assert {"status": "ok"} == httpx.get(f"{url}/health").json()
-    for path in ("/", "/api/status", "/api/query", "/api/schema", "/schema"):
+    for path in ("/", "/api/v1/status", "/api/v1/query", "/api/v1/schema", "/schema"):
         assert httpx.get(f"{url}{path}").status_code == 404
 
 

@@ -51,7 +51,7 @@ def query(config: Config, sql: str, max_rows: int | None = None, *, warehouse: s
     rows = min(max_rows or config.warehouse.query_rows, config.warehouse.query_rows)
     body = {"sql": sql, "max_rows": rows, "warehouse": warehouse}
     with suppress(_StoppedError):
-        return msgspec.json.decode(_ask(config, "POST", "/api/query", body), type=QueryResult)
+        return msgspec.json.decode(_ask(config, "POST", "/api/v1/query", body), type=QueryResult)
     with Opened(config) as folder_, folder_.warehouse(warehouse) as (_, opened):
         result: QueryResult = opened.query(sql, max_rows=rows, timeout_seconds=config.warehouse.query_timeout_seconds)
         return result
@@ -62,7 +62,7 @@ def arrow(config: Config, sql: str, *, warehouse: str | None = None) -> Any:
     rows = config.warehouse.query_rows
     with suppress(_StoppedError):
         body = {"sql": sql, "max_rows": rows, "warehouse": warehouse}
-        return _table(_ask(config, "POST", "/api/query/arrow", body))
+        return _table(_ask(config, "POST", "/api/v1/query/arrow", body))
     with Opened(config) as folder_, folder_.warehouse(warehouse) as (_, opened):
         return opened.arrow(sql, max_rows=rows, timeout_seconds=config.warehouse.query_timeout_seconds)
 
@@ -70,7 +70,7 @@ def arrow(config: Config, sql: str, *, warehouse: str | None = None) -> Any:
 def report(config: Config, request: ReportRequest) -> ReportAnswer:
     """Raises ConfigError, QueryError and, as the others do, what keeps the worker or the folder from being asked."""
     with suppress(_StoppedError):
-        return msgspec.json.decode(_ask(config, "POST", "/api/reports", _body(request)), type=ReportAnswer)
+        return msgspec.json.decode(_ask(config, "POST", "/api/v1/reports", _body(request)), type=ReportAnswer)
     with Opened(config) as folder_:
         return folder_.reporting().report(request)
 
@@ -78,14 +78,14 @@ def report(config: Config, request: ReportRequest) -> ReportAnswer:
 def report_sql(config: Config, request: ReportRequest) -> str:
     """The SELECT that `report` would ask."""
     with suppress(_StoppedError):
-        return msgspec.json.decode(_ask(config, "POST", "/api/reports/sql", _body(request)), type=ReportSql).sql
+        return msgspec.json.decode(_ask(config, "POST", "/api/v1/reports/sql", _body(request)), type=ReportSql).sql
     with Opened(config) as folder_:
         return folder_.reporting().sql(request).sql
 
 
 def report_fields(config: Config) -> FieldsShown:
     with suppress(_StoppedError):
-        return msgspec.json.decode(_ask(config, "GET", "/api/reports/fields", None), type=FieldsShown)
+        return msgspec.json.decode(_ask(config, "GET", "/api/v1/reports/fields", None), type=FieldsShown)
     with Opened(config) as folder_:
         return folder_.reporting().fields()
 
@@ -93,7 +93,7 @@ def report_fields(config: Config) -> FieldsShown:
 def funnel(config: Config, order: FunnelOrder) -> FunnelAnswer:
     """Raises as `report`."""
     with suppress(_StoppedError):
-        return msgspec.json.decode(_ask(config, "POST", "/api/reports/funnel", _body(order)), type=FunnelAnswer)
+        return msgspec.json.decode(_ask(config, "POST", "/api/v1/reports/funnel", _body(order)), type=FunnelAnswer)
     with Opened(config) as folder_:
         return folder_.reporting().funnel(order)
 
@@ -101,7 +101,7 @@ def funnel(config: Config, order: FunnelOrder) -> FunnelAnswer:
 def holdout(config: Config, order: HoldoutOrder) -> HoldoutAnswer:
     """Raises as `report`."""
     with suppress(_StoppedError):
-        return msgspec.json.decode(_ask(config, "POST", "/api/reports/holdout", _body(order)), type=HoldoutAnswer)
+        return msgspec.json.decode(_ask(config, "POST", "/api/v1/reports/holdout", _body(order)), type=HoldoutAnswer)
     with Opened(config) as folder_:
         return folder_.reporting().holdout(order)
 
@@ -113,7 +113,7 @@ def _body(request: Any) -> Any:
 def status_of(config: Config, hours: float = 0.0) -> Status:
     """The books and positions now; `hours` is how many of the last hours are told one by one."""
     with suppress(_StoppedError):
-        return msgspec.json.decode(_ask(config, "GET", f"/api/status?hours={hours}", None), type=Status)
+        return msgspec.json.decode(_ask(config, "GET", f"/api/v1/status?hours={hours}", None), type=Status)
     with Opened(config) as folder_:
         return folder_.status(hours)
 
@@ -121,7 +121,7 @@ def status_of(config: Config, hours: float = 0.0) -> Status:
 def warehouse_detail(config: Config, slug: str) -> WarehouseDetail:
     """Raises NotFoundError."""
     with suppress(_StoppedError):
-        return msgspec.json.decode(_ask(config, "GET", f"/api/warehouses/{slug}", None), type=WarehouseDetail)
+        return msgspec.json.decode(_ask(config, "GET", f"/api/v1/warehouses/{slug}", None), type=WarehouseDetail)
     with Opened(config) as folder_:
         return folder_.detail(slug)
 
@@ -131,7 +131,7 @@ def notice(config: Config) -> None:
 
     Raises WarehouseUnavailableError when the worker does not answer; it takes up the change by itself then."""
     with suppress(_StoppedError, NotFoundError):  # a server of an earlier release has no such question
-        _ask(config, "POST", "/api/notice", None)
+        _ask(config, "POST", "/api/v1/notice", None)
 
 
 def run_job(
@@ -140,7 +140,7 @@ def run_job(
     """Run a job on a warehouse and wait for its end. Raises what it failed with."""
     with suppress(_StoppedError):
         body = {"job": job, "arguments": arguments}
-        answer = _ask(config, "POST", f"/api/warehouses/{warehouse_slug}/jobs", body)
+        answer = _ask(config, "POST", f"/api/v1/warehouses/{warehouse_slug}/jobs", body)
         return _awaited(config, msgspec.json.decode(answer, type=Job), on_progress)
     from headrace.app import tasks  # noqa: PLC0415 - as below
     from headrace.loader.selection import parse_all  # noqa: PLC0415 - as below
@@ -167,7 +167,7 @@ def _awaited(config: Config, job: Job, on_progress: OnProgress) -> dict[str, Any
         on_progress(job.done, job.total, job.text or job.state)
         time.sleep(POLL_SECONDS)
         try:
-            job = msgspec.json.decode(_ask(config, "GET", f"/api/jobs/{job.id}", None), type=Job)
+            job = msgspec.json.decode(_ask(config, "GET", f"/api/v1/jobs/{job.id}", None), type=Job)
         except (_StoppedError, NotFoundError):
             raise WarehouseUnavailableError(
                 f"job: the worker ended while {job.job} ran on {job.warehouse}; order it again; what is half done is ended then, or at the next start"
@@ -323,7 +323,7 @@ def _error(answer: httpx.Response) -> HeadraceError:
         problem = answer.json()
     except ValueError:
         problem = {}
-    text = str(problem.get("message") or problem.get("detail") or f"worker: answered {answer.status_code}")
+    text = str(problem.get("detail") or f"worker: answered {answer.status_code}")
     match answer.status_code:
         case 400:
             return QueryError(text, str(problem.get("code")))

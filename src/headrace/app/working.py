@@ -28,6 +28,7 @@ from headrace.app.reporting import OpenWarehouse, Reporting
 from headrace.app.tracing import Tracer
 from headrace.app.warehouses import Warehouses
 from headrace.config import Config
+from headrace.console.access import INSIDER
 from headrace.console.api import Health, api, health_and_metrics
 from headrace.console.email_model import EmailModelSettings
 from headrace.console.jobs import Job, Jobs
@@ -225,7 +226,7 @@ def work(config: Config, descriptor: int) -> None:
 
 async def _serve(worker: Worker, config: Config, tcp: socket.socket) -> None:
     unix = folder.listen_unix(config.folder / folder.WORKER_SOCKET)
-    servers = [_server(api(worker, config.warehouse)), _server(health_and_metrics(worker))]
+    servers = [_server(api(worker, config.warehouse, lambda _: INSIDER)), _server(health_and_metrics(worker))]
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _end, worker, servers)

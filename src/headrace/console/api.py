@@ -1,4 +1,4 @@
-"""The worker's JSON API. Until logins come it is served on the Unix socket only; the TCP address answers /health and /metrics."""
+"""The JSON API under /api/v1: one application on the data folder's Unix socket, for commands, and one on the TCP address."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final, Protocol
 
 import msgspec
-from litestar import Litestar, MediaType, Request, Response, get, post
+from litestar import Litestar, Request, Response, Router, get, post
+from litestar.exceptions import HTTPException
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.params import Body, FromPath, QueryParameter
 
 from headrace import __version__
 from headrace.config import WarehouseConfig
-from headrace.console import deliveries, destinations, email_model, reports
+from headrace.console import deliveries, destinations, email_model, problems, reports
+from headrace.console.access import Who, guard
 from headrace.console.jobs import Job
 from headrace.console.metrics import CONTENT_TYPE, metrics
 from headrace.console.reports import ARROW_STREAM
 from headrace.console.status import Status
 from headrace.console.warehouses import WarehouseDetail
-from headrace.errors import ConfigError, HeadraceError, NotFoundError, RequestError, RetryableError
+from headrace.errors import HeadraceError
 from headrace.warehouses.base import QueryResult
 
 MOST_HOURS: Final = 24 * 400
+PREFIX: Final = "/api/v1"
 
 
 class Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,11 +44,6 @@ class JobOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Health(msgspec.Struct, frozen=True):
     status: str
-
-
-class Problem(msgspec.Struct, frozen=True):
-    code: str
-    message: str
 
 
 class Working(destinations.Destinations, deliveries.Telling, email_model.Worker, reports.Worker, Protocol):
@@ -76,10 +74,10 @@ class Working(destinations.Destinations, deliveries.Telling, email_model.Worker,
     def health(self) -> Health: ...
 
 
-def api(worker: Working, limits: WarehouseConfig) -> Litestar:
-    """The whole API, for the Unix socket."""
+def api(worker: Working, limits: WarehouseConfig, who: Who) -> Litestar:
+    """The whole API. `who` tells who asks."""
 
-    @get("/api/status", sync_to_thread=True)
+    @get("/status", role="viewer", sync_to_thread=True)
     def show_status(hours: Annotated[float, QueryParameter(ge=0, le=MOST_HOURS)] = 0.0) -> Status:
         return worker.status(hours)
 
@@ -87,33 +85,38 @@ def api(worker: Working, limits: WarehouseConfig) -> Litestar:
         rows = min(asked.max_rows or limits.query_rows, max(limits.query_rows, 1))
         return rows, min(asked.timeout_seconds or limits.query_timeout_seconds, limits.query_timeout_seconds)
 
-    @post("/api/query", sync_to_thread=True, status_code=200)
+    @post("/query", role="viewer", sync_to_thread=True, status_code=200)
     def run_query(data: Annotated[Query, Body(description="One SELECT")]) -> QueryResult:
         return worker.query(data.sql, *bounds(data), data.warehouse)
 
-    @post("/api/query/arrow", sync_to_thread=True, status_code=200)
+    @post("/query/arrow", role="viewer", sync_to_thread=True, status_code=200)
     def run_arrow_query(data: Annotated[Query, Body(description="One SELECT")]) -> Response[bytes]:
         return Response(_stream(worker.arrow(data.sql, *bounds(data), data.warehouse)), media_type=ARROW_STREAM)
 
-    @get("/api/warehouses/{slug:str}", sync_to_thread=True)
+    @get("/warehouses/{slug:str}", role="viewer", sync_to_thread=True)
     def show_warehouse(slug: FromPath[str]) -> WarehouseDetail:
         return worker.detail(slug)
 
-    @post("/api/warehouses/{slug:str}/jobs", sync_to_thread=True, status_code=201)
+    @post("/warehouses/{slug:str}/jobs", role="editor", sync_to_thread=True, status_code=201)
     def order_job(slug: FromPath[str], data: Annotated[JobOrder, Body(description="What is to be done")]) -> Job:
         return worker.submit(slug, data.job, data.arguments)
 
-    @get("/api/jobs/{number:int}", sync_to_thread=True)
+    @get("/jobs/{number:int}", role="viewer", sync_to_thread=True)
     def show_job(number: FromPath[int]) -> Job:
         return worker.job(number)
 
-    @post("/api/notice", sync_to_thread=True, status_code=200)
+    @post("/notice", role="editor", sync_to_thread=True, status_code=200)
     def take_notice() -> Health:
         worker.notice()
         return worker.health()
 
-    return Litestar(
-        [
+    @get("/openapi.json", include_in_schema=False, sync_to_thread=False)
+    def show_openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
+        return request.app.openapi_schema.to_schema()
+
+    routes = Router(
+        PREFIX,
+        route_handlers=[
             take_notice,
             show_status,
             run_query,
@@ -125,11 +128,16 @@ def api(worker: Working, limits: WarehouseConfig) -> Litestar:
             *deliveries.routes(worker),
             *email_model.routes(worker),
             *reports.routes(worker, _stream),
-            _health(worker),
-            _metrics(worker),
+            show_openapi,
         ],
-        openapi_config=OpenAPIConfig("headrace", __version__, path="/api/schema", render_plugins=[JsonRenderPlugin()]),
-        exception_handlers={HeadraceError: _problem},
+    )
+    return Litestar(
+        [routes, _health(worker), _metrics(worker)],
+        guards=[guard(who)],
+        openapi_config=OpenAPIConfig(
+            "headrace", __version__, path=f"{PREFIX}/openapi", render_plugins=[JsonRenderPlugin()]
+        ),
+        exception_handlers={HeadraceError: problems.of_error, HTTPException: problems.of_http},
         logging_config=None,
     )
 
@@ -163,14 +171,3 @@ def _stream(table: Any) -> bytes:
     with pa.ipc.new_stream(stream, table.schema) as writer:
         writer.write_table(table)
     return bytes(stream.getvalue())
-
-
-def _problem(_: Request[Any, Any, Any], error: HeadraceError) -> Response[Problem]:
-    if isinstance(error, RequestError):
-        return Response(Problem(error.code, error.reason), status_code=error.status, media_type=MediaType.JSON)
-    if isinstance(error, NotFoundError):
-        return Response(Problem("not_found", str(error)), status_code=404, media_type=MediaType.JSON)
-    if isinstance(error, ConfigError):
-        return Response(Problem("refused", str(error)), status_code=409, media_type=MediaType.JSON)
-    status = 503 if isinstance(error, RetryableError) else 500
-    return Response(Problem("internal", str(error)), status_code=status, media_type=MediaType.JSON)

@@ -54,27 +54,27 @@ class Telling(Protocol):
 def routes(of: Telling) -> list[Any]:
     """Of the worker's API."""
 
-    @get("/api/deliveries", sync_to_thread=True)
+    @get("/deliveries", role="viewer", sync_to_thread=True)
     def show_deliveries(since: Since = DAY, until: Until = None) -> Sequence[Account]:
         return of.accounts.every(since, until)
 
-    @get("/api/deliveries/{slug:str}", sync_to_thread=True)
+    @get("/deliveries/{slug:str}", role="viewer", sync_to_thread=True)
     def show_delivery(slug: FromPath[str], since: Since = DAY, until: Until = None) -> Account:
         return of.accounts.one(slug, since, until)
 
-    @get("/api/deliveries/{slug:str}/trend", sync_to_thread=True)
+    @get("/deliveries/{slug:str}/trend", role="viewer", sync_to_thread=True)
     def show_trend(slug: FromPath[str], since: Since = DAY, until: Until = None) -> Sequence[Point]:
         return of.accounts.one(slug, since, until).trend
 
-    @get("/api/deliveries/{slug:str}/samples", sync_to_thread=True)
+    @get("/deliveries/{slug:str}/samples", role="viewer", sync_to_thread=True)
     def show_samples(slug: FromPath[str], limit: Limit = 10) -> Sequence[SampleShown]:
         return of.accounts.samples(slug, None, limit)
 
-    @get("/api/deliveries/{slug:str}/errors/{code:str}/samples", sync_to_thread=True)
+    @get("/deliveries/{slug:str}/errors/{code:str}/samples", role="viewer", sync_to_thread=True)
     def show_samples_of_code(slug: FromPath[str], code: FromPath[str], limit: Limit = 10) -> Sequence[SampleShown]:
         return of.accounts.samples(slug, code, limit)
 
-    @get("/api/deliveries/{slug:str}/dead-letters", sync_to_thread=True)
+    @get("/deliveries/{slug:str}/dead-letters", role="viewer", sync_to_thread=True)
     def show_dead_letters(
         slug: FromPath[str],
         code: FromQuery[str | None] = None,
@@ -90,13 +90,13 @@ def routes(of: Telling) -> list[Any]:
         wanted = Wanted(code, source, event, message_id, text, since, until)
         return of.accounts.dead_letters(slug, wanted, limit=limit, after=after)
 
-    @post("/api/deliveries/{slug:str}/dead-letters/replay", sync_to_thread=True, status_code=200)
+    @post("/deliveries/{slug:str}/dead-letters/replay", role="editor", sync_to_thread=True, status_code=200)
     def replay_dead_letters(
         slug: FromPath[str], data: Annotated[DeadLetterOrder, Body(description="Which are sent again")]
     ) -> Revived:
         return of.accounts.replay_dead_letters(slug, data.wanted, dry_run=data.dry_run)
 
-    @get("/api/trace/{message_id:str}", sync_to_thread=True)
+    @get("/trace/{message_id:str}", role="viewer", sync_to_thread=True)
     def show_trace(message_id: FromPath[str], since: Since = DAY) -> Trace:
         return of.trace(message_id, since)
 

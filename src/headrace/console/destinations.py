@@ -42,35 +42,35 @@ class Destinations(Protocol):
 
 
 def routes(worker: Destinations) -> list[Any]:
-    @post("/api/destinations/{slug:str}/test", sync_to_thread=True, status_code=200)
+    @post("/destinations/{slug:str}/test", role="editor", sync_to_thread=True, status_code=200)
     def test_destination(
         slug: FromPath[str], data: Annotated[TrialOrder, Body(description="What it is tested with; {} for an example")]
     ) -> Tried:
         return worker.try_out(slug, data)
 
-    @post("/api/destinations/{slug:str}/replays", sync_to_thread=True, status_code=200)
+    @post("/destinations/{slug:str}/replays", role="editor", sync_to_thread=True, status_code=200)
     def order_replay(
         slug: FromPath[str], data: Annotated[ReplayOrder, Body(description="Which events are sent again")]
     ) -> ReplayAnswer:
         return worker.replays.order(slug, data)
 
-    @get("/api/destinations/{slug:str}/replays", sync_to_thread=True)
+    @get("/destinations/{slug:str}/replays", role="viewer", sync_to_thread=True)
     def list_replays(slug: FromPath[str]) -> Sequence[ReplayShown]:
         return worker.replays.every(slug)
 
-    @get("/api/destinations/{slug:str}/replays/{number:int}", sync_to_thread=True)
+    @get("/destinations/{slug:str}/replays/{number:int}", role="viewer", sync_to_thread=True)
     def show_replay(slug: FromPath[str], number: FromPath[int]) -> ReplayShown:
         return worker.replays.one(slug, number)
 
-    @post("/api/destinations/{slug:str}/replays/{number:int}/pause", sync_to_thread=True, status_code=200)
+    @post("/destinations/{slug:str}/replays/{number:int}/pause", role="editor", sync_to_thread=True, status_code=200)
     def pause_replay(slug: FromPath[str], number: FromPath[int]) -> ReplayShown:
         return worker.replays.pause(slug, number)
 
-    @post("/api/destinations/{slug:str}/replays/{number:int}/resume", sync_to_thread=True, status_code=200)
+    @post("/destinations/{slug:str}/replays/{number:int}/resume", role="editor", sync_to_thread=True, status_code=200)
     def resume_replay(slug: FromPath[str], number: FromPath[int]) -> ReplayShown:
         return worker.replays.resume(slug, number)
 
-    @post("/api/destinations/{slug:str}/replays/{number:int}/cancel", sync_to_thread=True, status_code=200)
+    @post("/destinations/{slug:str}/replays/{number:int}/cancel", role="editor", sync_to_thread=True, status_code=200)
     def cancel_replay(slug: FromPath[str], number: FromPath[int]) -> ReplayShown:
         return worker.replays.cancel(slug, number)
 

@@ -101,11 +101,11 @@ class Worker(Protocol):
 
 
 def routes(worker: Worker) -> list[Any]:
-    @get("/api/email/settings", sync_to_thread=True)
+    @get("/email/settings", role="viewer", sync_to_thread=True)
     def show_email_settings() -> EmailSettings:
         return worker.email.settings()
 
-    @put("/api/email/settings", sync_to_thread=True)
+    @put("/email/settings", role="editor", sync_to_thread=True)
     def change_email_settings(
         data: Annotated[
             EmailSettingsOrder, Body(description="All settings, and the revision that they were made from")
@@ -113,11 +113,11 @@ def routes(worker: Worker) -> list[Any]:
     ) -> EmailSettingsChanged:
         return worker.email.change(data)
 
-    @get("/api/email/rules", sync_to_thread=True)
+    @get("/email/rules", role="viewer", sync_to_thread=True)
     def show_email_rules() -> RulesShown:
         return worker.email.rules()
 
-    @post("/api/email/labels/test", sync_to_thread=True, status_code=200)
+    @post("/email/labels/test", role="viewer", sync_to_thread=True, status_code=200)
     def test_email_labels(
         data: Annotated[LabelTrialOrder, Body(description="Label rules; {} for those of the workspace")],
     ) -> LabelTrial:

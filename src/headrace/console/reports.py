@@ -52,35 +52,35 @@ class Worker(Protocol):
 def routes(worker: Worker, stream: Callable[[Any], bytes]) -> list[Any]:
     """`stream` writes a pyarrow.Table."""
 
-    @post("/api/reports", sync_to_thread=True, status_code=200)
+    @post("/reports", role="viewer", sync_to_thread=True, status_code=200)
     def run_report(data: Annotated[ReportRequest, Body(description=_REQUEST)]) -> ReportAnswer:
         return worker.reports.report(data)
 
-    @post("/api/reports/arrow", sync_to_thread=True, status_code=200)
+    @post("/reports/arrow", role="viewer", sync_to_thread=True, status_code=200)
     def run_arrow_report(data: Annotated[ReportRequest, Body(description=_REQUEST)]) -> Response[bytes]:
         return Response(stream(worker.reports.arrow(data)), media_type=ARROW_STREAM)
 
-    @post("/api/reports/sql", sync_to_thread=True, status_code=200)
+    @post("/reports/sql", role="viewer", sync_to_thread=True, status_code=200)
     def show_report_sql(data: Annotated[ReportRequest, Body(description=_REQUEST)]) -> ReportSql:
         return worker.reports.sql(data)
 
-    @get("/api/reports/measures", sync_to_thread=False)
+    @get("/reports/measures", role="viewer", sync_to_thread=False)
     def show_measures() -> Sequence[MeasureShown]:
         return answers.measures_shown()
 
-    @get("/api/reports/fields", sync_to_thread=True)
+    @get("/reports/fields", role="viewer", sync_to_thread=True)
     def show_fields() -> FieldsShown:
         return worker.reports.fields()
 
-    @get("/api/reports/presets", sync_to_thread=False)
+    @get("/reports/presets", role="viewer", sync_to_thread=False)
     def show_presets() -> Sequence[PresetShown]:
         return answers.presets_shown()
 
-    @post("/api/reports/funnel", sync_to_thread=True, status_code=200)
+    @post("/reports/funnel", role="viewer", sync_to_thread=True, status_code=200)
     def run_funnel(data: Annotated[FunnelOrder, Body(description="The steps; {} for mail to orders")]) -> FunnelAnswer:
         return worker.reports.funnel(data)
 
-    @post("/api/reports/holdout", sync_to_thread=True, status_code=200)
+    @post("/reports/holdout", role="viewer", sync_to_thread=True, status_code=200)
     def run_holdout(
         data: Annotated[HoldoutOrder, Body(description="The goal and the period; {} for all of the first goal")],
     ) -> HoldoutAnswer:

@@ -1,0 +1,68 @@
+"""Who asks, and what each role may do: every route of the API names the role that it needs, and one guard looks at it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any, Final, Literal, get_args
+
+import msgspec
+from litestar.connection import ASGIConnection
+from litestar.handlers.base import BaseRouteHandler
+
+from headrace.errors import RequestError
+
+Role = Literal["viewer", "editor", "admin", "owner"]
+"""Each may do all that those before it may. viewer: look, ask in SQL, make reports. editor: also change sources, destinations, warehouses,
+saved reports, and send again. admin: also people, tokens of others, deletion, configuration as a whole. owner: also other owners."""
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
+
+
+class Requester(msgspec.Struct, frozen=True):
+    """Who asks. `name` stands in the audit trail; `person` is the number of the person, None for the socket of the data folder."""
+
+    name: str
+    role: Role
+    via: Literal["session", "token", "socket"]
+    person: int | None = None
+
+
+INSIDER: Final = Requester("command line", "owner", "socket")
+"""Whoever can open the socket in the data folder can read and write all of that folder anyway."""
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+Who = Callable[[Connection], Requester | None]
+"""None: nobody who is known. May raise RequestError, for a key that ended or a request that another site made."""
+
+REQUESTER: Final[ContextVar[Requester | None]] = ContextVar("requester", default=None)
+"""Who asks for what is being done now; threads of handlers inherit it."""
+
+
+def guard(who: Who) -> Callable[[Connection, BaseRouteHandler], None]:
+    """Refuses who is unknown (401) and who may not (403). A route without a role is open to everybody."""
+
+    def allowed(connection: Connection, route: BaseRouteHandler) -> None:
+        needed: Role | None = route.opt.get("role")
+        if needed is None:
+            return
+        requester = who(connection)
+        if requester is None:
+            raise RequestError("login_required", "login: this needs a login; send a token, or log in again", 401)
+        if not may(requester.role, needed):
+            raise RequestError(
+                "role_refused",
+                f"role: {requester.name} is {requester.role}, and this needs {needed}; ask an admin of the workspace",
+                403,
+            )
+        REQUESTER.set(requester)
+
+    return allowed
+
+
+def may(role: Role, needed: Role) -> bool:
+    """Whether a role is enough.
+
+    >>> may("admin", "editor"), may("viewer", "editor")
+    (True, False)
+    """
+    return ROLES.index(role) >= ROLES.index(needed)
