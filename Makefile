@@ -7,6 +7,7 @@ SHELL := /bin/bash
 VENV ?= .venv
 BIN := $(VENV)/bin
 NODE_CLIENTS := tests/clients/node
+NPM := cd web && $(abspath $(BIN))/python $(abspath .ci)/npm.py
 # Locked and hashed: nothing is installed that is not named in requirements/ (and .ci/uv.txt, which the tests' packages come by).
 INSTALL := .ci/install $(VENV)
 PYTEST_ARGS ?=
@@ -20,11 +21,13 @@ LOCK_ARGS ?=
 PARTS ?=
 DEMO_ARGS ?=
 
-.PHONY: help demo install test check check-lint check-format check-types check-layers format bench crash dbt lock setup clean
+.PHONY: help demo install web api-types test check check-lint check-format check-types check-layers check-pages format bench crash dbt lock setup clean
 
 help:
 	@echo "make demo      a server with a simulated month of campaigns in it (DEMO_ARGS=--exit)"
 	@echo "make install   only what headrace needs to run, into $(VENV)"
+	@echo "make web       build the console's pages anew, where they have changed, and check their types"
+	@echo "make api-types write what web/ knows of the API, after it has changed"
 	@echo "make test      every test (PYTEST_ARGS='tests/unit -k name' for some; DEPTH=full for more rounds, WORKERS=0 in one process)"
 	@echo "make check     lint, formatting, types, layers"
 	@echo "make format    write the formatting"
@@ -40,10 +43,18 @@ demo: $(VENV)/.run
 
 install: $(VENV)/.run
 
+web: check-pages
+	@$(BIN)/python hatch_build.py
+
+api-types: $(VENV)/.test web/node_modules/.installed
+	@$(BIN)/python -m headrace.console.describing > web/openapi.json
+	@$(NPM) run --silent api-types
+	@rm web/openapi.json
+
 test: setup
 	DEPTH=$(DEPTH) $(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal $(PYTEST_ARGS)
 
-check: check-lint check-format check-types check-layers
+check: check-lint check-format check-types check-layers check-pages
 
 check-lint: $(VENV)/.test
 	$(BIN)/ruff check
@@ -56,6 +67,9 @@ check-types: $(VENV)/.test
 
 check-layers: $(VENV)/.test
 	$(BIN)/lint-imports
+
+check-pages: $(VENV)/.run web/node_modules/.installed
+	$(NPM) run --silent check
 
 dbt: setup
 	$(BIN)/python tests/dbt_run.py
@@ -79,15 +93,15 @@ setup: $(VENV)/.test $(NODE_CLIENTS)/node_modules/.installed
 	@.ci/debian strace chromium zstd pg_ctlcluster=postgresql
 
 clean:
-	rm -rf $(VENV) .venv-lock $(NODE_CLIENTS)/node_modules build dist
+	rm -rf $(VENV) .venv-lock $(NODE_CLIENTS)/node_modules web/node_modules src/headrace/console/static build dist
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
 	@.ci/venv $(VENV)
 
-$(VENV)/.run: requirements/build.txt requirements/run.txt pyproject.toml | $(BIN)/python
-	@echo "installing what headrace needs to run into $(VENV) (once)"
+$(VENV)/.run: requirements/build.txt requirements/run.txt pyproject.toml hatch_build.py web/package-lock.json | $(BIN)/python
+	@echo "installing what headrace needs to run into $(VENV), and building its pages (once)"
 	@$(INSTALL) --require-hashes -r requirements/build.txt -r requirements/run.txt
 	@$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -105,6 +119,10 @@ $(VENV)/.test: $(VENV)/.uv/.tried $(VENV)/.run requirements/test.txt
 $(NODE_CLIENTS)/node_modules/.installed: $(NODE_CLIENTS)/package-lock.json $(NODE_CLIENTS)/.npmrc $(VENV)/.test
 	@echo "installing the real SDKs that the tests drive into $(NODE_CLIENTS) (once)"
 	@cd $(NODE_CLIENTS) && $(abspath $(BIN))/python $(abspath .ci)/npm.py ci --ignore-scripts --loglevel=error
+	@touch $@
+
+web/node_modules/.installed: web/package-lock.json web/.npmrc $(VENV)/.run
+	@$(NPM) ci --ignore-scripts --loglevel=error
 	@touch $@
 
 .venv-lock/bin/uv:
