@@ -13,7 +13,7 @@ from headrace.console.api import Working, api
 
 def description() -> dict[str, Any]:
     """As /api/v1/openapi.json answers."""
-    return api(cast(Working, None), WarehouseConfig(), lambda _: INSIDER).openapi_schema.to_schema()
+    return api(cast("Working", None), WarehouseConfig(), lambda _: INSIDER).openapi_schema.to_schema()
 
 
 if __name__ == "__main__":
