@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import jinja2
-import yaml  # type: ignore[import-untyped]  # it ships no types
+import yaml
 
 from headrace.warehouses.base import Derivation, Deriving, Warehouse
 

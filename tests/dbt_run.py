@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import duckdb
-import yaml  # type: ignore[import-untyped]  # it ships no types
+import yaml
 
 import mailed
 from dbt_project import PACKAGE
