@@ -16,7 +16,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
 
 from headrace.errors import ConfigError, HeadraceError, RetryableError
 
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 """The newest migration: what an up-to-date database says, so that opening one needs no Alembic (0.4 s of imports)."""
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -116,6 +116,20 @@ email_model: Final = sa.Table(
     "email_model", _metadata, sa.Column("settings", sa.Text), sa.Column("revision", sa.Integer, nullable=False)
 )
 """One row. `settings` is JSON; `revision` counts its changes."""
+saved: Final = sa.Table(
+    "saved",
+    _metadata,
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("slug", sa.Text, primary_key=True),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("body", sa.JSON, nullable=False),
+    sa.Column("author", sa.Text, nullable=False),
+    sa.Column("created_at", _Utc, nullable=False),
+    sa.Column("changed_at", _Utc, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+)
+"""Queries, reports and dashboards. `revision` counts a row's own changes, from 1."""
 revision: Final = sa.Table("revision", _metadata, sa.Column("value", sa.Integer, nullable=False))
 """One row, counted up by every change."""
 

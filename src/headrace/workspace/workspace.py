@@ -17,6 +17,7 @@ from headrace.workspace.destinations import DESTINATIONS, connectable, free_slug
 from headrace.workspace.email_model import WorkspaceEmailModel
 from headrace.workspace.keys import digest_of, last_four, new_key
 from headrace.workspace.records import Destination, Source, Warehouse, WriteKey
+from headrace.workspace.saved import WorkspaceSaved
 from headrace.workspace.secret_file import secret_of
 from headrace.workspace.sources import SOURCES
 from headrace.workspace.warehouses import WAREHOUSES, chosen
@@ -74,6 +75,10 @@ class Workspace:
     def email_model(self) -> WorkspaceEmailModel:
         """What is chosen about the e-mail model; `reports.model.kept` knows what it says."""
         return WorkspaceEmailModel(self._database)
+
+    def saved(self) -> WorkspaceSaved:
+        """Queries, reports and dashboards that people saved; the console knows what stands in them."""
+        return WorkspaceSaved(self._database, self._clock)
 
     def revision(self) -> int:
         """Counts up with every change. Cheap enough to be asked twice a second by each process."""
