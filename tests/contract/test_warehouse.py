@@ -23,6 +23,7 @@ from headrace.warehouses.base import (
     HOUSEKEEPING,
     HOUSEKEEPING_TABLES,
     Books,
+    Browsable,
     Columns,
     ColumnType,
     Hour,
@@ -229,6 +230,18 @@ def test_the_latest_rows_of_housekeeping_come_newest_first(warehouse: Warehouse)
     assert (list(columns), [2, 1]) == (found.column_names, found.column("position_from").to_pylist())
     assert {"shop.tracks": 1} == json.loads(found.column("rows")[0].as_py())
     assert warehouse.latest_rows("discards", 5).num_rows == 0
+
+
+def test_tables_are_told_with_their_rows_and_the_newest_rows_come_first(warehouse: Warehouse) -> None:
+    assert isinstance(warehouse, Browsable)
+    warehouse.commit(tracks(0, 3, new=True))
+    warehouse.commit(tracks(3, 5))
+    found = warehouse.stored_tables()
+    assert warehouse.tables().keys() == found.keys()
+    assert (TRACK_COLUMNS, 5, True) == (found[TRACKS].columns, found[TRACKS].rows, found[TRACKS].is_exact)
+    newest = warehouse.newest(TRACKS, 2, 30.0)
+    assert (["e4", "e3"], False) == ([row[newest.columns.index("id")] for row in newest.rows], newest.truncated)
+    assert [] == warehouse.newest(TableName(HOUSEKEEPING, "discards"), 5, 30.0).rows
 
 
 def test_seen_columns_are_touched_but_never_backwards(warehouse: Warehouse) -> None:

@@ -111,7 +111,10 @@ class PretendedJobs:
     def read(self, sql: str, max_rows: int, timeout_seconds: float | None = None) -> Reading:
         try:
             asked = sql if timeout_seconds is None else in_backticks(sql)
-            table = self._columns() if "INFORMATION_SCHEMA.COLUMNS" in sql else self._table(in_duckdb(asked)[0])
+            if "__TABLES__" in sql:
+                table = self._sizes()
+            else:
+                table = self._columns() if "INFORMATION_SCHEMA.COLUMNS" in sql else self._table(in_duckdb(asked)[0])
         except duckdb.Error as error:
             raise JobError("invalidQuery", str(error)) from error
         batches = table.to_batches(max_chunksize=max_rows)
@@ -128,6 +131,17 @@ class PretendedJobs:
             f"CASE data_type {' '.join(f'''WHEN '{of}' THEN '{is_}' ''' for of, is_ in TYPES.items())} END "
             f"FROM information_schema.columns WHERE table_schema NOT IN ('{STAGING}', 'main') ORDER BY 1, 2, ordinal_position"
         )
+
+    def _sizes(self) -> pa.Table:
+        """BigQuery's lists of tables, as `BigQueryDialect.sizes` asks for them."""
+        names = self._cursor.cursor().execute(
+            f"SELECT schema_name, table_name FROM duckdb_tables() WHERE schema_name NOT IN ('{STAGING}', 'main')"
+        )
+        rows = (
+            f"SELECT '{schema}', regexp_replace('{table}', '^_([0-9])', '\\1'), count(*), 1000 FROM \"{schema}\".\"{table}\""
+            for schema, table in names.fetchall()
+        )
+        return self._table(" UNION ALL ".join(rows))
 
     def statement_type(self, sql: str) -> str:
         return ",".join(type(tree).__name__.upper() for tree in sqlglot().parse(in_backticks(sql), read="bigquery"))

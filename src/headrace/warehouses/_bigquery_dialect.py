@@ -9,7 +9,7 @@ partitions are the limit of one statement and a small table only gets slower.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Final
 
 from headrace.warehouses._deferred_session import DeferredDialect
@@ -88,6 +88,16 @@ class BigQueryDialect(DeferredDialect):
         return (
             f"SELECT table_schema, {names}, data_type FROM {view} WHERE table_schema <> {self.text(STAGING)} "
             f"ORDER BY table_schema, table_name, ordinal_position"
+        )
+
+    counts_rows: ClassVar[bool] = True
+
+    def sizes(self, names: Iterable[TableName]) -> str:
+        """Out of each dataset's list of tables, which costs nothing to read. Rows that are being streamed are not in it; headrace streams none."""
+        project = f"{self.project}`.`" if self.project else ""
+        return " UNION ALL ".join(
+            rf"SELECT dataset_id, REGEXP_REPLACE(table_id, r'^_([0-9])', r'\1'), row_count, size_bytes FROM `{project}{schema}`.`__TABLES__`"
+            for schema in sorted({name.schema for name in names})
         )
 
     def _information_schema(self, view: str) -> str:

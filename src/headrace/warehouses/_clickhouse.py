@@ -30,6 +30,7 @@ from headrace.warehouses.base import (
     Position,
     QueryResult,
     Retyping,
+    StoredTable,
     TableName,
     Unfinished,
     Upsert,
@@ -123,6 +124,15 @@ class ClickHouse:
 
     def integers_within(self, table: TableName, column: str, bound: int) -> bool:
         return _clickhouse_lookups.integers_within(self._session, table, column, bound)
+
+    def stored_tables(self) -> Mapping[TableName, StoredTable]:
+        return _clickhouse_lookups.stored_tables(self._session)
+
+    def newest(self, table: TableName, limit: int, timeout_seconds: float) -> QueryResult:
+        columns = _clickhouse_lookups.tables(self._session).get(table, {})
+        return self.query(
+            _clickhouse_lookups.newest(table, columns, limit), max_rows=limit, timeout_seconds=timeout_seconds
+        )
 
     def account(self, schemas: Sequence[str]) -> Account:
         books, positions = _clickhouse_house.account(self._session)

@@ -31,6 +31,7 @@ from headrace.warehouses.base import (
     HOUSEKEEPING,
     HOUSEKEEPING_TABLES,
     Columns,
+    StoredTable,
     TableName,
 )
 
@@ -53,6 +54,25 @@ def tables(session: Session) -> dict[TableName, Columns]:
     for schema, table, column, stored, comment in found:
         by_name.setdefault(TableName(schema, table), {})[column] = column_type(stored, comment)
     return by_name
+
+
+def stored_tables(session: Session) -> dict[TableName, StoredTable]:
+    """Rows and bytes of the active parts, as the server knows them without reading any."""
+    found = session.rows(
+        "SELECT database, name, total_rows, total_bytes FROM system.tables WHERE total_rows IS NOT NULL"
+    )
+    sizes = {TableName(schema, table): (rows, size_bytes) for schema, table, rows, size_bytes in found}
+    return {
+        name: StoredTable(columns, rows, is_exact=True, size_bytes=size_bytes)
+        for name, columns in tables(session).items()
+        for rows, size_bytes in (sizes.get(name, (None, None)),)
+    }
+
+
+def newest(name: TableName, columns: Columns, limit: int) -> str:
+    """The query for it; tables are sorted by received_at, so that little is read."""
+    order = f" ORDER BY {quoted('received_at')} DESC" if "received_at" in columns else ""
+    return f"SELECT * FROM {qualified(name)}{order} LIMIT {int(limit)}"
 
 
 def history(tables_: Mapping[TableName, Columns], schema: str) -> list[TableName]:

@@ -41,6 +41,7 @@ from headrace.warehouses.base import (
     Load,
     Position,
     Retyping,
+    StoredTable,
     TableName,
 )
 
@@ -94,6 +95,12 @@ class DeferredWarehouse(TransactionalWarehouse):
         every = super()._known(session)
         self._columns = None
         return every
+
+    def stored_tables(self) -> Mapping[TableName, StoredTable]:
+        return {
+            name: table._replace(columns={c: type_ for c, type_ in table.columns.items() if not is_leftover(c)})
+            for name, table in super().stored_tables().items()
+        }
 
     # A load.
 

@@ -169,6 +169,17 @@ class Dialect:
         """A query of schema, table, column and type of everything that the loader may write, columns in their order."""
         raise NotImplementedError
 
+    counts_rows: ClassVar[bool] = False
+    """Whether `sizes` has exact numbers of rows."""
+
+    def sizes(self, names: Iterable[TableName]) -> str:  # noqa: ARG002 - others need them
+        """Rows of (schema, table, rows, bytes), out of the engine's own books; empty: it tells nobody."""
+        return ""
+
+    def newest_from(self, name: TableName) -> str:  # noqa: ARG002 - others need it
+        """A condition that bounds what is read for the newest rows of a table with received_at; empty: none is needed."""
+        return ""
+
     def lock_position(self) -> list[str]:
         """Statements before the compare-and-set, for engines whose UPDATE does not keep a second loader waiting."""
         return []

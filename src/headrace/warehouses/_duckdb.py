@@ -37,6 +37,7 @@ from headrace.warehouses.base import (
     Position,
     QueryResult,
     Retyping,
+    StoredTable,
     TableName,
     Unfinished,
     Upsert,
@@ -179,6 +180,16 @@ class DuckDB:
 
     def arrow(self, sql: str, *, max_rows: int, timeout_seconds: float) -> Any:
         return self._asked(lambda cursor: _duckdb_query.arrow(cursor, sql, max_rows, timeout_seconds))
+
+    def stored_tables(self) -> Mapping[TableName, StoredTable]:
+        return self._asked(_duckdb_lookups.stored_tables)
+
+    def newest(self, table: TableName, limit: int, timeout_seconds: float) -> QueryResult:
+        def ask(cursor: duckdb.DuckDBPyConnection) -> QueryResult:
+            sql = _duckdb_lookups.newest(table, _duckdb_lookups.tables(cursor).get(table, {}), limit)
+            return _duckdb_query.answer(cursor, sql, limit, timeout_seconds)
+
+        return self._asked(ask)
 
     def account(self, schemas: Sequence[str]) -> Account:
         return self._asked(lambda cursor: _duckdb_lookups.account(cursor, schemas))

@@ -27,6 +27,7 @@ from headrace.warehouses.base import (
     Hour,
     NamedColumn,
     Position,
+    StoredTable,
     TableName,
 )
 
@@ -53,6 +54,21 @@ def tables(cursor: duckdb.DuckDBPyConnection) -> dict[TableName, Columns]:
     for schema, table, column, type_ in found.fetchall():
         by_name.setdefault(TableName(schema, table), {})[column] = _COLUMN_TYPES.get(type_, ColumnType.STRING)
     return by_name
+
+
+def stored_tables(cursor: duckdb.DuckDBPyConnection) -> dict[TableName, StoredTable]:
+    """`count(*)` reads no rows: 1.4 ms for 10 million. `estimated_size` of duckdb_tables() goes on counting deleted ones."""
+    found = tables(cursor)
+    rows = {}
+    for name in found:
+        ((rows[name],),) = cursor.execute(f"SELECT count(*) FROM {qualified(name)}").fetchall()
+    return {name: StoredTable(columns, rows[name]) for name, columns in found.items()}
+
+
+def newest(name: TableName, columns: Columns, limit: int) -> str:
+    """The query for it."""
+    order = f" ORDER BY {quoted('received_at')} DESC" if "received_at" in columns else ""
+    return f"SELECT * FROM {qualified(name)}{order} LIMIT {int(limit)}"
 
 
 def named_columns(cursor: duckdb.DuckDBPyConnection) -> list[NamedColumn]:

@@ -19,6 +19,7 @@ from headrace.warehouses._iceberg_engine import Engine
 from headrace.warehouses._iceberg_io import LakeFiles
 from headrace.warehouses._iceberg_load import Writing, check
 from headrace.warehouses._iceberg_upkeep import Upkeep
+from headrace.warehouses._sql import qualified, quoted
 from headrace.warehouses.base import (
     HOUSEKEEPING,
     HOUSEKEEPING_TABLES,
@@ -32,6 +33,7 @@ from headrace.warehouses.base import (
     Position,
     QueryResult,
     Retyping,
+    StoredTable,
     TableName,
     Unfinished,
     Upsert,
@@ -153,6 +155,19 @@ class Lake:
         with border("query"):
             tables = self._seen.all()
             return _iceberg_query.arrow(self._engine, tables, self._books, sql, max_rows, timeout_seconds)
+
+    def stored_tables(self) -> Mapping[TableName, StoredTable]:
+        with border("read the tables"):
+            found = {name: _iceberg_lookups.stored(table) for name, table in self._seen.all().items()}
+        return found | {TableName(HOUSEKEEPING, kept): StoredTable(dict(HOUSEKEEPING_TABLES[kept])) for kept in KEPT}
+
+    def newest(self, table: TableName, limit: int, timeout_seconds: float) -> QueryResult:
+        columns = HOUSEKEEPING_TABLES[table.table] if table.schema == HOUSEKEEPING else {}
+        if not columns and (found := self._seen.get(table)) is not None:
+            columns = columns_of(found)
+        order = f" ORDER BY {quoted('received_at')} DESC" if "received_at" in columns else ""
+        sql = f"SELECT * FROM {qualified(table)}{order} LIMIT {int(limit)}"  # noqa: S608 -- quoted
+        return self.query(sql, max_rows=limit, timeout_seconds=timeout_seconds)
 
     def account(self, schemas: Sequence[str]) -> Account:
         with border("account"):

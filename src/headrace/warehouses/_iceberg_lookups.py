@@ -15,11 +15,12 @@ from pyiceberg.expressions import And, BooleanExpression
 from pyiceberg.table import Table
 
 from headrace.warehouses._duckdb_lookups import merged
+from headrace.warehouses._iceberg_catalog import columns_of
 from headrace.warehouses._iceberg_engine import Engine
 from headrace.warehouses._iceberg_files import bounds, planned, relation
 from headrace.warehouses._sql import quoted
 from headrace.warehouses._values import microseconds, moment
-from headrace.warehouses.base import HISTORY_TABLES, HOUSEKEEPING_TABLES
+from headrace.warehouses.base import HISTORY_TABLES, HOUSEKEEPING_TABLES, StoredTable
 
 BLOCK_ROWS: Final = 100_000
 _WANTED: Final = "headrace wanted"
@@ -128,6 +129,16 @@ def last_received(tables: Sequence[Table]) -> datetime | None:
         for file in plan.files
     ]
     return max((moment(found) for found in greatest if found is not None), default=None)
+
+
+def stored(table: Table) -> StoredTable:
+    """By the files' statistics alone; rows that files of deletions take away are counted."""
+    plan = planned(table)
+    rows, size_bytes = (
+        sum(file.record_count for file in plan.files),
+        sum(file.file_size_in_bytes for file in plan.files),
+    )
+    return StoredTable(columns_of(table), rows, not plan.masked, size_bytes)
 
 
 def latest_rows(engine: Engine, table: Table, name: str, limit: int) -> Any:

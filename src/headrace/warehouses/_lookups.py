@@ -27,11 +27,14 @@ from headrace.warehouses.base import (
     NamedColumn,
     Position,
     QueryResult,
+    StoredTable,
     TableName,
     Unfinished,
 )
 
 BLOCK_ROWS: Final = 100_000
+COUNTED_BYTES: Final = 8_000_000
+"""Rows of tables up to this size are counted where the engine itself only estimates them."""
 _ID: Final[Columns] = {"id": ColumnType.STRING}
 
 
@@ -64,13 +67,49 @@ class Lookups:
 
     def _known(self, session: Session) -> dict[TableName, Columns]:
         if self._columns is None:
-            by_name: dict[TableName, Columns] = {}
-            types = self._dialect.stored_types
-            for schema, table, column, type_ in _rows(session.fetch(self._dialect.tables())):
-                stored = types.get(type_.lower(), ColumnType.STRING)
-                by_name.setdefault(TableName(schema, table), {})[column] = stored
-            self._columns = by_name
+            self._columns = self._read_columns(session)
         return self._columns
+
+    def _read_columns(self, session: Session) -> dict[TableName, Columns]:
+        by_name: dict[TableName, Columns] = {}
+        types = self._dialect.stored_types
+        for schema, table, column, type_ in _rows(session.fetch(self._dialect.tables())):
+            stored = types.get(type_.lower(), ColumnType.STRING)
+            by_name.setdefault(TableName(schema, table), {})[column] = stored
+        return by_name
+
+    def stored_tables(self) -> Mapping[TableName, StoredTable]:
+        with self._sessions.asking() as session:
+            found = self._read_columns(session)
+            asked = self._dialect.sizes(found)
+            sizes = _rows(session.fetch(asked)) if asked else []
+            size_by_name = {TableName(row[0], row[1]): row[2:] for row in sizes}
+            rows_by_name = self._counted(session, size_by_name)
+        return {
+            name: StoredTable(
+                columns,
+                rows=rows_by_name.get(name, rows),
+                is_exact=self._dialect.counts_rows or name in rows_by_name,
+                size_bytes=size_bytes,
+            )
+            for name, columns in found.items()
+            for rows, size_bytes in (size_by_name.get(name, (None, None)),)
+        }
+
+    def _counted(self, session: Session, sizes: Mapping[TableName, Sequence[Any]]) -> dict[TableName, int]:
+        """The rows of small tables, where the engine only estimates them."""
+        small = [name for name, (_, size_bytes) in sizes.items() if size_bytes < COUNTED_BYTES]
+        if self._dialect.counts_rows or not small:
+            return {}
+        found = _rows(session.fetch(_statements.counts(self._dialect, small)))
+        return {TableName(schema, table): int(rows) for schema, table, rows in found}
+
+    def newest(self, table: TableName, limit: int, timeout_seconds: float) -> QueryResult:
+        with self._sessions.asking() as session:
+            columns = self._read_columns(session).get(table, {})
+        return self.query(
+            _statements.newest(self._dialect, table, columns, limit), max_rows=limit, timeout_seconds=timeout_seconds
+        )
 
     def named_columns(self) -> Sequence[NamedColumn]:
         with self._sessions.loading() as session:

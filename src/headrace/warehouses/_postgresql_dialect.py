@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Final
 
 import pyarrow as pa
@@ -75,6 +75,20 @@ class PostgreSQLDialect(Dialect):
             "WHERE c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped AND n.nspname !~ '^pg_' "
             "AND n.nspname <> 'information_schema' AND pg_has_role(c.relowner, 'USAGE') ORDER BY 1, 2, a.attnum"
         )
+
+    def sizes(self, names: Iterable[TableName]) -> str:  # noqa: ARG002 - the port's signature
+        """Estimates: of the last ANALYZE, or of what was inserted and deleted since the statistics began, whatever is more."""
+        return (
+            "SELECT n.nspname::text, c.relname::text, greatest(c.reltuples::bigint, s.n_live_tup), pg_total_relation_size(c.oid) "
+            "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid "
+            "WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' "
+            "AND pg_has_role(c.relowner, 'USAGE')"
+        )
+
+    def newest_from(self, name: TableName) -> str:
+        """The last hour, else the last day, else everything: the index bounds the first two, and sorting all rows of a large table is slow."""
+        received_at = self.quoted("received_at")
+        return f"{received_at} >= {self.last_received(name)} - interval '1 hour'"
 
     few_ids: ClassVar[int] = FEW
     inline_cells: ClassVar[int] = 10_000

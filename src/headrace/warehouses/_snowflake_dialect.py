@@ -13,7 +13,7 @@ and automatic clustering costs credits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Final
 
 from headrace.warehouses._deferred_session import DeferredDialect
@@ -79,6 +79,15 @@ class SnowflakeDialect(DeferredDialect):
             f"FROM information_schema.columns AS columns WHERE {schema} <> 'INFORMATION_SCHEMA' "
             f"AND {schema} = UPPER({schema}) AND {table} = UPPER({table}) AND {column} = UPPER({column}) "
             f"ORDER BY {schema}, {table}, columns.ordinal_position"
+        )
+
+    counts_rows: ClassVar[bool] = True
+
+    def sizes(self, names: Iterable[TableName]) -> str:  # noqa: ARG002 - the port's signature
+        schema, table = 'tables."TABLE_SCHEMA"', 'tables."TABLE_NAME"'
+        return (
+            f"SELECT LOWER({schema}), LOWER({table}), tables.row_count, tables.bytes FROM information_schema.tables AS tables "
+            f"WHERE tables.table_type = 'BASE TABLE' AND {schema} = UPPER({schema}) AND {table} = UPPER({table})"
         )
 
     def create_table(self, name: TableName, columns: Columns, key: Sequence[str]) -> list[str]:  # noqa: ARG002 -- not used there

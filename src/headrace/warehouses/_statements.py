@@ -284,6 +284,21 @@ def latest_rows(dialect: Dialect, table: str, limit: int) -> str:
     return f"SELECT * FROM {dialect.qualified(TableName(HOUSEKEEPING, table))} ORDER BY {order} DESC LIMIT {limit}"
 
 
+def counts(dialect: Dialect, names: Sequence[TableName]) -> str:
+    """One statement: (schema, table, rows) each."""
+    return " UNION ALL ".join(
+        f"SELECT {dialect.text(name.schema)}, {dialect.text(name.table)}, count(*) FROM {dialect.qualified(name)}"
+        for name in names
+    )
+
+
+def newest(dialect: Dialect, name: TableName, columns: Columns, limit: int) -> str:
+    received_at = dialect.quoted("received_at")
+    order = f" ORDER BY {received_at} DESC" if "received_at" in columns else ""
+    where = f" WHERE {dialect.newest_from(name)}" if order and dialect.newest_from(name) else ""
+    return f"SELECT * FROM {dialect.qualified(name)}{where}{order} LIMIT {int(limit)}"
+
+
 ACCOUNT_COLUMNS: Final = ("what", "name", "incarnation", "moment", "a", "b", "c", "d", "e")
 
 

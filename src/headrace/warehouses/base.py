@@ -306,6 +306,28 @@ class Embedded(Protocol):
         ...
 
 
+class StoredTable(NamedTuple):
+    """A table by the engine's own books. `rows` and `size_bytes` are None where they do not tell; `is_exact` is about `rows`."""
+
+    columns: Columns
+    rows: int | None = None
+    is_exact: bool = True
+    size_bytes: int | None = None
+
+
+@runtime_checkable
+class Browsable(Protocol):
+    """What a warehouse offers to people who look around in it. Any thread may call it, and loads go on meanwhile."""
+
+    def stored_tables(self) -> Mapping[TableName, StoredTable]:
+        """Every table, housekeeping included, without reading rows: quick also where there are many."""
+        ...
+
+    def newest(self, table: TableName, limit: int, timeout_seconds: float) -> QueryResult:
+        """Rows of a table, the newest by received_at first where it has that column. Raises QueryError, WarehouseUnavailableError."""
+        ...
+
+
 class Derivation(Protocol):
     """A transaction in which tables are made from tables, by statements of headrace's own."""
 
