@@ -8,11 +8,25 @@ import pkgutil
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any, NamedTuple, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from headrace.errors import ConfigError
+
+SettingType = Literal["text", "integer", "number", "boolean", "choice", "list", "mapping", "date", "json"]
+"""list: of texts. mapping: texts by text. json: anything else, an object mostly."""
+
+
+class Form(NamedTuple):
+    """What a form needs to know of a setting's type. `choices` are those of a choice; bounds are of numbers, `is_above` when the least itself is too little."""
+
+    type: SettingType
+    choices: Sequence[Any] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    is_above: bool = False
 
 
 class Setting(NamedTuple):
@@ -23,6 +37,7 @@ class Setting(NamedTuple):
     description: str
     is_secret: bool
     is_required: bool
+    form: Form
 
 
 def described(text: str, *, secret: bool = False) -> msgspec.Meta:
@@ -43,8 +58,53 @@ def declared_settings(settings: type[msgspec.Struct]) -> Sequence[Setting]:
         default = None if field.required else msgspec.to_builtins(_default(field))
         description = next((meta.description for meta in metas if meta.description), "")
         is_secret = any((meta.extra or {}).get("secret") for meta in metas)
-        found.append(Setting(field.name, default, description, is_secret, field.required))
+        form = form_of(hints[field.name])
+        found.append(Setting(field.name, default, description, is_secret, field.required, form))
     return found
+
+
+def in_force(declared: type[msgspec.Struct] | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with their defaults, as far as the kind is installed (`declared`)."""
+    defaults = {setting.name: setting.default for setting in declared_settings(declared)} if declared else {}
+    return {**defaults, **given}
+
+
+def form_of(hint: Any) -> Form:
+    """A type as a form asks for it.
+
+    >>> form_of(Literal["raw", "sha256"]).choices
+    ('raw', 'sha256')
+    """
+    bare = hint.__origin__ if get_origin(hint) is Annotated else hint
+    others = [each for each in get_args(bare) if each is not type(None)]
+    if get_origin(bare) is Literal:
+        return Form("choice", get_args(bare))
+    if get_origin(bare) in (Union, UnionType):
+        return form_of(others[0]) if len(others) == 1 else Form("json")
+    found = msgspec.inspect.type_info(hint)
+    match found.type if isinstance(found, msgspec.inspect.Metadata) else found:
+        case msgspec.inspect.IntType() as number:
+            return _number("integer", number)
+        case msgspec.inspect.FloatType() as number:
+            return _number("number", number)
+        case msgspec.inspect.CollectionType(item_type=msgspec.inspect.StrType()):
+            return Form("list")
+        case msgspec.inspect.DictType(value_type=msgspec.inspect.StrType()):
+            return Form("mapping")
+        case simple:
+            return Form(_SIMPLE.get(type(simple), "json"))
+
+
+def _number(name: SettingType, number: msgspec.inspect.IntType | msgspec.inspect.FloatType) -> Form:
+    least = number.gt if number.ge is None else number.ge
+    return Form(name, (), least, number.le if number.lt is None else number.lt, number.gt is not None)
+
+
+_SIMPLE: Mapping[type, SettingType] = {
+    msgspec.inspect.StrType: "text",
+    msgspec.inspect.BoolType: "boolean",
+    msgspec.inspect.DateType: "date",
+}
 
 
 def _default(field: msgspec.structs.FieldInfo) -> Any:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, Final, NamedTuple
 
-from headrace.catalog import Setting, declared_settings
+import msgspec
+
+from headrace.catalog import declared_settings
 from headrace.cli import kind_shown
 from headrace.cli.output import print_fields, print_line, print_table
-from headrace.destinations import base as destinations
-from headrace.destinations.base import DestinationKind, DestinationSettings
+from headrace.console import catalogue
+from headrace.console.catalogue import KindShown, own_and_common
+from headrace.destinations.base import DestinationKind
 from headrace.event import EVENT_TYPES
-from headrace.sources import base as sources
 from headrace.sources.base import SourceKind
-from headrace.warehouses import base as warehouses
 from headrace.warehouses.base import WarehouseKind
 
 _ANY: Final = "*"
@@ -29,23 +29,21 @@ class Room(NamedTuple):
     search: Callable[[str], Mapping[str, Any]]
     print_kinds: Callable[[Mapping[str, Any]], None]
     print_kind: Callable[[str, Any], None]
-    described: Callable[[str, Any], dict[str, Any]]
+    shown: Callable[[str, Any], KindShown]
+
+    def described(self, slug: str, kind: Any) -> dict[str, Any]:
+        """For programs."""
+        found: dict[str, Any] = msgspec.to_builtins(self.shown(slug, kind))
+        return found
 
 
 def rooms() -> Sequence[Room]:
-    found = partial(_matching, warehouses.kinds), partial(_matching, destinations.kinds)
-    return (
-        Room("source", sources.kinds, sources.search, _print_sources, _print_source, _source),
-        Room("warehouse", warehouses.kinds, found[0], _print_warehouses, _print_warehouse, _warehouse),
-        Room("destination", destinations.kinds, found[1], _print_destinations, _print_destination, _destination),
-    )
-
-
-def _matching(kinds: Callable[[], Mapping[str, Any]], words: str) -> Mapping[str, Any]:
-    """The kinds in whose slug, title or summary every word occurs, case ignored."""
-    wanted = words.casefold().split()
-    texts = ((slug, kind, f"{slug} {kind.title} {kind.summary}".casefold()) for slug, kind in kinds().items())
-    return {slug: kind for slug, kind, text in texts if all(word in text for word in wanted)}
+    printing: Mapping[str, tuple[Callable[[Mapping[str, Any]], None], Callable[[str, Any], None]]] = {
+        "source": (_print_sources, _print_source),
+        "warehouse": (_print_warehouses, _print_warehouse),
+        "destination": (_print_destinations, _print_destination),
+    }
+    return [Room(name, of.kinds, of.search, *printing[name], of.shown) for name, of in catalogue.rooms().items()]
 
 
 # sources
@@ -81,22 +79,6 @@ def _print_source(slug: str, kind: type[SourceKind]) -> None:
     kind_shown.print_declared("Settings", declared_settings(kind.Settings))
 
 
-def _source(slug: str, kind: type[SourceKind]) -> dict[str, Any]:
-    return {
-        "room": "source",
-        "kind": slug,
-        "title": kind.title,
-        "also_known_as": list(kind.also_known_as),
-        "summary": kind.summary,
-        "maintainer": kind.maintainer,
-        "regions": kind.regions,
-        "deprecated": kind.deprecated,
-        "docs_url": kind.docs_url,
-        "setup": list(kind.setup),
-        "settings": [kind_shown.as_json(setting) for setting in declared_settings(kind.Settings)],
-    }
-
-
 # warehouses
 
 
@@ -121,20 +103,6 @@ def _print_warehouse(slug: str, kind: type[WarehouseKind]) -> None:
     )
     kind_shown.print_steps("Before it is added", kind.setup)
     kind_shown.print_declared("Settings", declared_settings(kind.Settings))
-
-
-def _warehouse(slug: str, kind: type[WarehouseKind]) -> dict[str, Any]:
-    return {
-        "room": "warehouse",
-        "kind": slug,
-        "title": kind.title,
-        "summary": kind.summary,
-        "guarantee": kind.guarantee,
-        "tried": kind.tried,
-        "docs_url": kind.docs_url,
-        "setup": list(kind.setup),
-        "settings": [kind_shown.as_json(setting) for setting in declared_settings(kind.Settings)],
-    }
 
 
 # destinations
@@ -165,7 +133,7 @@ def _print_destination(slug: str, kind: type[DestinationKind]) -> None:
     )
     kind_shown.print_steps("Before it is added", kind.setup)
     _print_mapping(kind)
-    own, common = _settings(kind)
+    own, common = own_and_common(kind)
     if own:
         kind_shown.print_declared("Settings of its own", own)
     kind_shown.print_declared("Settings that every destination has", common)
@@ -200,32 +168,6 @@ def mapping_rows(mapping: Mapping[str, Mapping[str, Any]]) -> Sequence[tuple[str
         (field, rule, everywhere if len(types) == len(mapping) else ", ".join(types))
         for (field, rule), types in types_by_rule.items()
     ]
-
-
-def _destination(slug: str, kind: type[DestinationKind]) -> dict[str, Any]:
-    own, common = _settings(kind)
-    return {
-        "room": "destination",
-        "kind": slug,
-        "title": kind.title,
-        "summary": kind.summary,
-        "types": sorted(kind.types),
-        "batch_events": kind.batching.events,
-        "drops_repeats": kind.drops_repeats,
-        "mapping": {event_type: dict(rules) for event_type, rules in kind.mapping.items()},
-        "required": {event_type: list(fields) for event_type, fields in kind.required.items()},
-        "tried": kind.tried,
-        "docs_url": kind.docs_url,
-        "setup": list(kind.setup),
-        "settings": [{**kind_shown.as_json(setting), "own": setting in own} for setting in (*own, *common)],
-    }
-
-
-def _settings(kind: type[DestinationKind]) -> tuple[list[Setting], list[Setting]]:
-    """Those of the kind's own, and those that every destination has, with the defaults that they have here."""
-    everywhere = DestinationSettings.__struct_fields__
-    every = declared_settings(kind.Settings)
-    return [s for s in every if s.name not in everywhere], [s for s in every if s.name in everywhere]
 
 
 def _types(kind: type[DestinationKind]) -> str:

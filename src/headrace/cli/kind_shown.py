@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 
 def in_force(declared: type[msgspec.Struct] | None, given: Mapping[str, Any]) -> dict[str, Any]:
     """Defaults included where the kind is installed (`declared`)."""
-    from headrace.catalog import declared_settings  # noqa: PLC0415 - --help needs no catalogue
+    from headrace import catalog  # noqa: PLC0415 - --help needs no catalogue
 
-    defaults = {setting.name: setting.default for setting in declared_settings(declared)} if declared else {}
-    return {**defaults, **given}
+    return catalog.in_force(declared, given)
 
 
 def as_text(value: Any) -> object:

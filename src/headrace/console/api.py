@@ -14,7 +14,7 @@ from litestar.params import Body, FromPath, QueryParameter
 
 from headrace import __version__
 from headrace.config import WarehouseConfig
-from headrace.console import deliveries, destinations, email_model, problems, reports
+from headrace.console import catalogue, deliveries, destinations, email_model, problems, reports
 from headrace.console.access import Who, guard
 from headrace.console.jobs import Job
 from headrace.console.metrics import CONTENT_TYPE, metrics
@@ -124,6 +124,7 @@ def api(worker: Working, limits: WarehouseConfig, who: Who) -> Litestar:
             show_warehouse,
             order_job,
             show_job,
+            *catalogue.routes(),
             *destinations.routes(worker),
             *deliveries.routes(worker),
             *email_model.routes(worker),
