@@ -11,7 +11,7 @@ import msgspec
 
 from headrace.config import WarehouseConfig
 from headrace.errors import ConfigError, QueryError
-from headrace.reports import building, funnel, holdout, planning
+from headrace.reports import building, fitting, funnel, holdout, planning
 from headrace.reports.answers import (
     NO_ENGINE,
     NO_MODEL,
@@ -82,6 +82,11 @@ class Reporting:
             result = self._query(found, sql, planning.STEP)
             return answer(plan, planning.columns(plan), sql, result, self._standing(found))
 
+    def standing(self, warehouse: str | None = None) -> Standing | None:
+        """How far the e-mail model is; None where the warehouse can have none. Raises ConfigError while it has no tables."""
+        with self._opened(warehouse) as found:
+            return self._standing(found) if isinstance(found.warehouse, Deriving) else None
+
     def arrow(self, request: ReportRequest) -> Any:
         """A pyarrow.Table."""
         request = settled(request, datetime.now(UTC))
@@ -96,6 +101,11 @@ class Reporting:
 
     def fields(self) -> FieldsShown:
         return fields_shown(sorted({rule.set for rule in kept(self._workspace).settings.labels}))
+
+    def misfits(self, request: ReportRequest) -> list[str]:
+        """What of it does not fit, a sentence each; no warehouse is asked."""
+        settings = kept(self._workspace).settings
+        return fitting.misfits(request, Place(engine("duckdb"), {}, mail_sources(self._sources()), settings))
 
     def funnel(self, order: FunnelOrder) -> FunnelAnswer:
         request = order.request(datetime.now(UTC))

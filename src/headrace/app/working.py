@@ -25,6 +25,7 @@ from headrace.app.destination_states import destination_states
 from headrace.app.loading import Loading
 from headrace.app.replay_orders import ReplayOrders
 from headrace.app.reporting import OpenWarehouse, Reporting
+from headrace.app.saving import Saving
 from headrace.app.tracing import Tracer
 from headrace.app.warehouses import Warehouses
 from headrace.config import Config
@@ -74,6 +75,7 @@ class Worker:
         self.jobs = Jobs()
         self.email = EmailModelSettings(self._workspace, self._ask)
         self.reports = Reporting(self._workspace, lambda: self.sources().values(), self._asked, config.warehouse)
+        self.saved = Saving(self._workspace, self.reports.misfits)
         figures = WorkerFigures(config, self._workspace, lambda hours: self.status(hours, KNOWN_SECONDS), self._hourly)
         self.alerting = Alerting(config, self._workspace, figures)
         self._ending = threading.Lock()

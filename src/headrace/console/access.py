@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any, Final, Literal, get_args
 
 import msgspec
+from litestar.concurrency import sync_to_thread
 from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 
@@ -38,14 +39,14 @@ REQUESTER: Final[ContextVar[Requester | None]] = ContextVar("requester", default
 """Who asks for what is being done now; threads of handlers inherit it."""
 
 
-def guard(who: Who) -> Callable[[Connection, BaseRouteHandler], None]:
+def guard(who: Who) -> Callable[[Connection, BaseRouteHandler], Awaitable[None]]:
     """Refuses who is unknown (401) and who may not (403). A route without a role is open to everybody."""
 
-    def allowed(connection: Connection, route: BaseRouteHandler) -> None:
+    async def allowed(connection: Connection, route: BaseRouteHandler) -> None:
         needed: Role | None = route.opt.get("role")
         if needed is None:
             return
-        requester = who(connection)
+        requester = await sync_to_thread(who, connection)
         if requester is None:
             raise RequestError("login_required", "login: this needs a login; send a token, or log in again", 401)
         if not may(requester.role, needed):
@@ -54,7 +55,7 @@ def guard(who: Who) -> Callable[[Connection, BaseRouteHandler], None]:
                 f"role: {requester.name} is {requester.role}, and this needs {needed}; ask an admin of the workspace",
                 403,
             )
-        REQUESTER.set(requester)
+        REQUESTER.set(requester)  # here and not in a thread, whose variables end with it
 
     return allowed
 

@@ -14,7 +14,7 @@ from litestar.params import Body, FromPath, QueryParameter
 
 from headrace import __version__
 from headrace.config import WarehouseConfig
-from headrace.console import catalogue, deliveries, destinations, email_model, problems, reports
+from headrace.console import catalogue, deliveries, destinations, email_model, problems, reports, saved
 from headrace.console.access import Who, guard
 from headrace.console.jobs import Job
 from headrace.console.metrics import CONTENT_TYPE, metrics
@@ -46,7 +46,9 @@ class Health(msgspec.Struct, frozen=True):
     status: str
 
 
-class Working(destinations.Destinations, deliveries.Telling, email_model.Worker, reports.Worker, Protocol):
+class Working(
+    destinations.Destinations, deliveries.Telling, email_model.Worker, reports.Worker, saved.Worker, Protocol
+):
     """What the worker answers. All may be called from any thread and raise HeadraceError."""
 
     def status(self, hours: float = 0.0) -> Status:
@@ -129,6 +131,7 @@ def api(worker: Working, limits: WarehouseConfig, who: Who) -> Litestar:
             *deliveries.routes(worker),
             *email_model.routes(worker),
             *reports.routes(worker, _stream),
+            *saved.routes(worker),
             show_openapi,
         ],
     )

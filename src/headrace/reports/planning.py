@@ -99,8 +99,8 @@ def planned(request: ReportRequest, place: Place) -> Plan:
     """Of a settled request. Raises ConfigError that names what is wrong and what is possible."""
     request = filled(request)
     dataset = DATASETS[request.dataset or ""]
-    dimensions = [_dimension(name, dataset, place) for name in _once(request.dimensions or ())]
-    measures = [_measure(name, dataset) for name in _once(request.measures or ())]
+    dimensions = [dimension_in(name, dataset, place) for name in _once(request.dimensions or ())]
+    measures = [measure_in(name, dataset) for name in _once(request.measures or ())]
     if not measures:
         raise ConfigError(f"{STEP}: no measure is asked for; see: headrace report measures")
     if len(dimensions) + len(measures) > MOST_COLUMNS:
@@ -116,7 +116,7 @@ def planned(request: ReportRequest, place: Place) -> Plan:
     names = [measure.name for measure in measures]
     wanted = bases([*names, *(c.field for c in groups if c.field not in names)])
     period = period_of(request)
-    filtered = [_dimension(condition.field, dataset, place) for condition in rows]
+    filtered = [dimension_in(condition.field, dataset, place) for condition in rows]
     by_goal = any(found.name == "goal" for found in (*dimensions, *filtered))
     goal = "" if by_goal and request.goal is None else _goal(request, place)
     asked = _Asked(dimensions, filtered, wanted, period, goal, request.model, place)
@@ -178,7 +178,8 @@ def _once(names: Sequence[str]) -> Sequence[str]:
     return list(dict.fromkeys(names))
 
 
-def _dimension(name: str, dataset: Dataset, place: Place) -> Dimension:
+def dimension_in(name: str, dataset: Dataset, place: Place) -> Dimension:
+    """Raises NotFoundError that says which datasets have it."""
     known = fields_of(dataset)
     found = dimension(name)
     if found is None or (name in DIMENSIONS and found not in known):
@@ -201,7 +202,8 @@ def _dimension(name: str, dataset: Dataset, place: Place) -> Dimension:
     return found
 
 
-def _measure(name: str, dataset: Dataset) -> Measure:
+def measure_in(name: str, dataset: Dataset) -> Measure:
+    """Raises NotFoundError that says which datasets have it."""
     found = MEASURES.get(name)
     known = measures_of(dataset)
     if found is None or found not in known:
@@ -217,10 +219,10 @@ def _conditions(request: ReportRequest, dataset: Dataset, place: Place) -> tuple
     groups: list[Condition] = []
     for condition in request.filters:
         if condition.field in MEASURES:
-            _measure(condition.field, dataset)
+            measure_in(condition.field, dataset)
             groups.append(condition)
         else:
-            found = _dimension(condition.field, dataset, place)
+            found = dimension_in(condition.field, dataset, place)
             if found.is_time and not found.only_filters:
                 raise ConfigError(
                     f"{STEP}: {found.name} cannot be filtered by; give since and until, or filter by sent_at"
@@ -230,7 +232,7 @@ def _conditions(request: ReportRequest, dataset: Dataset, place: Place) -> tuple
         schemas = {source.slug: source.schema for source in place.sources}
         if request.source not in schemas:
             raise unknown(STEP, "source", request.source, schemas)
-        _dimension("source", dataset, place)
+        dimension_in("source", dataset, place)
         rows.append(Condition("source", "is", schemas[request.source]))
     return rows, groups
 
