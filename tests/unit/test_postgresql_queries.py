@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from headrace.errors import HeadraceError, QueryError, WarehouseUnavailableError
-from headrace.warehouses import _postgresql
+from headrace.warehouses import _postgresql, _postgresql_select
 from headrace.warehouses.base import Columns, ColumnType, TableName, Warehouse
 from made_loads import arrow, load, rows_of, tracks
 from postgresql_server import PostgreSQLServer, kind, shared
@@ -109,6 +109,9 @@ def test_a_staged_integer_reaches_a_float_column_as_a_number(warehouse: Warehous
         "SELECT E'a'\n'b\\'', pg_terminate_backend(pid), '' FROM pg_stat_activity WHERE 'x' <> ''''",
         "SELECT 1pg_terminate_backend(pid) FROM pg_stat_activity",
         "SELECT pg_terminate_backend\u00a0(pid) FROM pg_stat_activity",
+        "SELECT $\u00a0$ ' $\u00a0$, pg_terminate_backend(pid) FROM pg_stat_activity -- '",
+        "SELECT 1a$b$, pg_terminate_backend(pid) FROM pg_stat_activity -- $b$",
+        "SELECT crosstab('SELECT pg_terminate_backend(pid) FROM pg_stat_activity')",
         "SELECT set_config('transaction_read_only', 'off', false)",
         "SELECT lo_import('/etc/passwd')",
         "SELECT lo_create(0)",
@@ -138,6 +141,26 @@ def test_a_query_that_does_more_than_answer_is_refused(
     assert count(warehouse) == 2
     warehouse.commit(tracks(2, 3))
     assert [(0,)] == server.sql("SELECT count(*) FROM pg_largeobject_metadata", database=database)
+
+
+@pytest.mark.parametrize(
+    ("sql", "names"),
+    [
+        (r"SELECT '\'', pg_sleep(1) --'", "backslash"),
+        (r"SELECT 'a\\', 'b'", "backslash"),
+        ("SELECT 'a', pg_sleep(1)", "pg_sleep"),
+        ("SELECT " + "x" * 70 + "(1)", "x" * 63 + " is refused"),
+        ("SELECT \u00c4(1)", "\u00c4 is refused"),
+    ],
+)
+def test_what_redshift_reads_otherwise_is_refused(sql: str, names: str) -> None:
+    with pytest.raises(QueryError, match=names):
+        _postgresql_select.check(sql, frozenset(("pg_sleep", "x" * 63, "\u00c4")), has_escapes=True)
+
+
+def test_numbers_and_texts_of_every_form_are_read() -> None:
+    for sql in ("SELECT 1.5e3, .5, 0x1F, 1_000, 5.", r"SELECT E'\\'", "SELECT a.b$c, $$'$$", "SELECT t.a[1:2], x::int"):
+        _postgresql_select.check(sql, frozenset())
 
 
 def test_a_function_that_ends_sessions_would_do_so_without_the_list(

@@ -52,6 +52,8 @@ class PostgreSQLSession:
     """`warehouses._session.Session`."""
 
     volatile_functions = _postgresql_select.VOLATILE
+    has_escapes = False
+    """Whether a backslash in an ordinary text begins an escape."""
     read_only = "BEGIN READ ONLY; SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = 0"
 
     def __init__(self, dsn: str, dialect: Dialect, limits: Limits) -> None:
@@ -185,7 +187,7 @@ class PostgreSQLSession:
 
     @contextmanager
     def answer(self, sql: str, timeout_seconds: float) -> Iterator[Answer]:
-        _postgresql_select.check(sql, self._volatile_functions())
+        _postgresql_select.check(sql, self._volatile_functions(), has_escapes=self.has_escapes)
         try:
             milliseconds = max(1, int(timeout_seconds * 1000))
             self._execute(self.read_only.format(milliseconds=milliseconds))

@@ -4,7 +4,8 @@ Three fences. The transaction is READ ONLY, so no table, sequence or object chan
 text and copies its rows out, so it is one statement, and one that gives rows. And because functions may end sessions,
 read files or connect elsewhere within all that, a name before a parenthesis must not be that of a volatile function: PostgreSQL
 itself says which these are, extensions' and the database's own included, and what has an effect beyond its answer must be
-volatile. Names are found by PostgreSQL's own lexical rules, so that no comment, quote or escape hides one.
+volatile. Names are found by PostgreSQL's own lexical rules, so that no comment, quote or escape hides one: there every character beyond
+ASCII is a letter, a blank or a digit never, so Python's own classes must not be asked. What versions read differently is refused.
 https://www.postgresql.org/docs/current/sql-syntax-lexical.html
 """
 
@@ -26,26 +27,40 @@ HARMLESS: Final = frozenset(
     )
 )
 """Volatile only because their answer changes."""
+RUNS_SQL: Final = frozenset(
+    (
+        *("crosstab", "crosstab2", "crosstab3", "crosstab4", "crosstabn", "connectby", "normal_rand", "xpath_table"),
+        *("dblink", "dblink_open", "dblink_exec", "dblink_send_query", "dblink_connect", "dblink_connect_u"),
+    )
+)
+"""Of PostgreSQL's own extensions: what they are given runs as SQL, whatever they are declared to be.
+https://www.postgresql.org/docs/current/tablefunc.html, xml2.html, dblink.html"""
 _BEGINS: Final = frozenset(("select", "with", "values", "table"))
 _TOKEN: Final = re.compile(
     r"""
-      (?P<blank>\s+|--[^\n\r]*)
+      (?P<blank>[ \t\n\r\f\v]+|--[^\n\r]*)
     | (?P<comment>/\*)
     | (?P<escaped>[uU]&["'])
     | (?P<text>[eE]'(?:[^'\\]|\\.|'')*' | [bBxXnN]?'(?:[^']|'')*')
-    | (?P<dollar>\$(?:[^\W\d][\w]*)?\$)
+    | (?P<dollar>\$(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?\$)
     | (?P<quoted>"(?:[^"]|"")*")
-    | (?P<word>[^\W\d][\w$]*)
-    | (?P<number>\d[\w.]*)
+    | (?P<word>[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*)
+    | (?P<joined>(?>NUMBER)[A-Za-z_$\x80-\U0010ffff])
+    | (?P<number>(?>NUMBER))
     | (?P<other>.)
-    """,
+    """.replace(
+        "NUMBER",
+        r"0[xX][0-9A-Fa-f_]++|0[oObB][0-7_]++|(?:[0-9][0-9_]*+(?:\.[0-9_]*+)?|\.[0-9][0-9_]*+)(?:[eE][+-]?[0-9_]++)?+",
+    ),
     re.VERBOSE | re.DOTALL,
 )
+_NAME_BYTES: Final = 63
+"""Longer names are cut. https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-IDENTIFIERS"""
 _COMMENT: Final = re.compile(r"/\*|\*/")
 
 
-def check(sql: str, volatile: frozenset[str]) -> None:
-    """Raises QueryError that names what is refused and what is allowed."""
+def check(sql: str, volatile: frozenset[str], *, has_escapes: bool = False) -> None:
+    """`has_escapes`: a backslash in an ordinary text hides the quote after it. Raises QueryError that names what is refused and what is allowed."""
     if len(sql) > MAX_CHARACTERS:
         raise QueryError(f"the SQL has {len(sql)} characters; {MAX_CHARACTERS} are allowed")
     if "\0" in sql:
@@ -60,12 +75,22 @@ def check(sql: str, volatile: frozenset[str]) -> None:
         raise QueryError(f"there is no statement: {ALLOWED}", "query_wrong")
     if first[0] != "word" or first[1] not in _BEGINS:
         raise QueryError(f"{first[1].upper()} is refused: {ALLOWED}")
-    for (kind, name), following in zip(found, [*found[1:], ("other", "")], strict=True):
-        if kind == following[0] == "text":
-            # Whether a backslash escapes in the second piece depends on the first, and a quote's end on that.
-            raise QueryError("a text in several pieces is refused: write it in one")
-        if kind in ("word", "quoted") and following == ("other", "(") and name in volatile and name not in HARMLESS:
-            raise QueryError(f"the function {name} is refused: it may do more than give an answer")
+    for token, following in zip(found, [*found[1:], ("other", "")], strict=True):
+        _check_token(token, following, volatile, has_escapes=has_escapes)
+
+
+def _check_token(
+    token: tuple[str, str], following: tuple[str, str], volatile: frozenset[str], *, has_escapes: bool
+) -> None:
+    kind, name = token
+    if kind == following[0] == "text":
+        # Whether a backslash escapes in the second piece depends on the first, and a quote's end on that.
+        raise QueryError("a text in several pieces is refused: write it in one")
+    if has_escapes and kind == "text" and "\\" in name:
+        raise QueryError("a text with a backslash is refused: write chr(92) || 'the rest' instead")
+    is_called = kind in ("word", "quoted") and following == ("other", "(")
+    if is_called and (name in RUNS_SQL or (name in volatile and name not in HARMLESS)):
+        raise QueryError(f"the function {name} is refused: it may do more than give an answer")
 
 
 def tokens(sql: str) -> Iterator[tuple[str, str]]:
@@ -88,11 +113,17 @@ def tokens(sql: str) -> Iterator[tuple[str, str]]:
 def _plain(kind: str, text: str) -> str:
     if kind == "escaped":
         raise QueryError('names and texts written as U&"..." are refused: write the characters themselves')
+    if kind == "joined":
+        raise QueryError(f"{text} is refused: put a blank between the number and what follows it")
     if kind == "other" and text in "'\"":
         raise QueryError(f"a quote {text} has no end", "query_wrong")
     if kind == "quoted":
-        return text[1:-1].replace('""', '"')
-    return text.lower() if kind == "word" else text
+        return _cut(text[1:-1].replace('""', '"'))
+    return _cut("".join(letter.lower() if letter < "\x80" else letter for letter in text)) if kind == "word" else text
+
+
+def _cut(name: str) -> str:
+    return name.encode(errors="replace")[:_NAME_BYTES].decode(errors="ignore")
 
 
 def _after_text(sql: str, quote: str, place: int) -> int:

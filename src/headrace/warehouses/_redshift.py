@@ -132,6 +132,7 @@ class RedshiftDialect(Dialect):
 class RedshiftSession(PostgreSQLSession):
     """Without COPY, lock_timeout and RETURNING."""
 
+    has_escapes = True
     volatile_functions = "SELECT DISTINCT proname::varchar FROM pg_proc WHERE provolatile = 'v'"
     read_only = "BEGIN READ ONLY; SET statement_timeout TO {milliseconds}"
 
