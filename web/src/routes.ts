@@ -1,0 +1,19 @@
+/** Pages by address. Each is loaded when it is first opened. The first pattern that fits wins. */
+import type { Component } from 'svelte'
+import type { Role } from './lib/session.svelte'
+
+// Parameters of the pattern arrive as properties of the page, all of them strings.
+// eslint-disable-next-line @typescript-eslint/no-explicit-any
+type Page = () => Promise<{ default: Component<any> }>
+
+export interface Route {
+  /** '/sources/:slug/:tab?': a part with ':' is a parameter, one with '?' may be missing. */
+  pattern: string
+  title: string
+  page: Page
+  /** The least role that may open it; viewer, if not given. */
+  role?: Role
+}
+
+export const routes: readonly Route[] = [
+]
