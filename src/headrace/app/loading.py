@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 from headrace.config import LoaderConfig
-from headrace.console.status import Answer, EmailModelState, HeldColumn, State, WarehouseState
+from headrace.console.status import Answer, EmailModelState, HeldColumn, SecondsToRow, State, WarehouseState
 from headrace.errors import ConfigError, HeadraceError, RetryableError, WarehouseUnavailableError
 from headrace.loader.loader import Loader
 from headrace.loader.parts import SharedParts
@@ -220,6 +220,7 @@ class Loading:
             as_of=as_of,
             known=self._last is not None,
             email_model=self._email_model_state(loader),
+            seconds_to_row=_seconds_to_row(loader),
         )
         return Answer(state, self._last[1] if self._last else None)
 
@@ -440,3 +441,8 @@ class Loading:
                 warehouse.checkpoint()
         except HeadraceError as error:
             logger.warning("warehouse %s: could not load everything before the end: %s", self.slug, error)
+
+
+def _seconds_to_row(loader: Loader | None) -> SecondsToRow | None:
+    found = loader.seconds_to_row() if loader else None
+    return None if found is None else SecondsToRow(*found)

@@ -39,6 +39,15 @@ class EmailModelState(msgspec.Struct, frozen=True):
     error: str | None
 
 
+class SecondsToRow(msgspec.Struct, frozen=True):
+    """From receipt to row: half and 95 of 100 of the `events` that were loaded since `since` took no longer."""
+
+    p50: float
+    p95: float
+    events: int
+    since: datetime
+
+
 class WarehouseState(msgspec.Struct, frozen=True):
     """`error` is why loading stands still, None when it does not. `dedup_since` is where the window of duplicates begins by schema.
     `as_of` is None when the figures are of this moment, else since when the warehouse cannot be asked."""
@@ -59,6 +68,8 @@ class WarehouseState(msgspec.Struct, frozen=True):
     """False: it has not been reached since the server started, so nobody knows what it holds."""
     email_model: EmailModelState | None = None
     """None where the engine has no model, or no server works."""
+    seconds_to_row: SecondsToRow | None = None
+    """Of the last hour; None when nothing was loaded in it, or no server works."""
 
 
 class PartitionStatus(msgspec.Struct, frozen=True):

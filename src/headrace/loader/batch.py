@@ -367,6 +367,10 @@ class Batch:
                 table.last_seen_by_column[column] = now
         return new, touched
 
+    def received(self) -> Iterable[datetime]:
+        """When the events of which rows are stored were received."""
+        return (at for received_at_by_id in self._loaded.values() for at in received_at_by_id.values())
+
     def committed(self) -> None:
         """Called when the load is in the warehouse."""
         for name, growing in self._growing.items():

@@ -26,6 +26,7 @@ from headrace.loader.batch import LATEST, Batch
 from headrace.loader.deriving import DerivedState, Deriving, Model
 from headrace.loader.duplicates import Duplicates
 from headrace.loader.partition import Failure, Partition, Progress
+from headrace.loader.freshness import Freshness, SecondsToRow
 from headrace.loader.parts import Part, SharedParts
 from headrace.loader.selection import Selection
 from headrace.loader.tables import Tables
@@ -110,6 +111,7 @@ class Loader:
         self._retyped = retyped
         self._shared = shared or SharedParts()
         self._selections = selections
+        self._freshness = Freshness()
         self._deriving = Deriving(model, config.model_seconds, monotonic)
         self._partitions = [Partition(reader, config.load_events, self._shared) for reader in readers]
         self._tables: Tables | None = None
@@ -173,6 +175,10 @@ class Loader:
     def progress(self) -> Sequence[Progress]:
         """By partition; may be asked from any thread."""
         return [partition.progress for partition in self._partitions]
+
+    def seconds_to_row(self) -> SecondsToRow | None:
+        """From receipt to row, over the last hour. May be asked from any thread."""
+        return self._freshness.told(self._now())
 
     def window_start(self, schema: str) -> datetime | None:
         """Since when duplicates of the schema are found without exception; None while that is not known.
@@ -448,6 +454,7 @@ class Loader:
     def _moved(self, prepared: _Prepared) -> Outcome:
         partition, load = prepared.partition, prepared.load
         prepared.batch.committed()
+        self._freshness.loaded(prepared.batch.received(), self._now())
         self._failures.clear()
         self._deriving.loaded()
         partition.unfinished = None
