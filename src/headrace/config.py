@@ -160,7 +160,29 @@ class DeliveryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ConsoleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    listen: Annotated[str, _help("HOST:PORT of the worker; answers /health and /metrics.")] = "127.0.0.1:8001"
+    listen: Annotated[str, _help("HOST:PORT of the worker: the console's pages and API, /health and /metrics.")] = (
+        "127.0.0.1:8001"
+    )
+    public_url: Annotated[
+        str,
+        _help(
+            "How people outside reach the console, for example https://headrace.example.com; docs/console-access.md."
+        ),
+    ] = ""
+    allowed_hosts: Annotated[
+        str,
+        _help(
+            "Further names, comma-separated, under which the console answers. Addresses, localhost and the name in public_url always work."
+        ),
+    ] = ""
+    trust_forwarded: Annotated[
+        bool,
+        _help(
+            "Take the client's address and https from X-Forwarded-For and X-Forwarded-Proto: only behind a proxy of your own that sets them."
+        ),
+    ] = False
+    session_hours: Annotated[float, _help("A login ends after so long.", gt=0)] = 14 * 24.0
+    session_idle_hours: Annotated[float, _help("A login that is not used ends after so long.", gt=0)] = 72.0
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -37,13 +37,15 @@ class FolderInUseError(ConfigError):
 
 
 class RequestError(HeadraceError):
-    """The client must change its request. `code` is one of the tracking API's codes, `status` the HTTP status."""
+    """The client must change its request. `code` is one of the tracking API's codes, `status` the HTTP status.
+    `retry_after_seconds` is given with 429."""
 
-    def __init__(self, code: str, reason: str, status: int = 400) -> None:
+    def __init__(self, code: str, reason: str, status: int = 400, retry_after_seconds: float | None = None) -> None:
         super().__init__(reason)
         self.code = code
         self.reason = reason
         self.status = status
+        self.retry_after_seconds = retry_after_seconds
 
 
 class QueryError(RequestError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 import msgspec
 from litestar.concurrency import sync_to_thread
@@ -12,11 +12,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 
 from headrace.errors import RequestError
-
-Role = Literal["viewer", "editor", "admin", "owner"]
-"""Each may do all that those before it may. viewer: look, ask in SQL, make reports. editor: also change sources, destinations, warehouses,
-saved reports, and send again. admin: also people, tokens of others, deletion, configuration as a whole. owner: also other owners."""
-ROLES: Final[tuple[Role, ...]] = get_args(Role)
+from headrace.workspace.roles import Role, may
 
 
 class Requester(msgspec.Struct, frozen=True):
@@ -58,12 +54,3 @@ def guard(who: Who) -> Callable[[Connection, BaseRouteHandler], Awaitable[None]]
         REQUESTER.set(requester)  # here and not in a thread, whose variables end with it
 
     return allowed
-
-
-def may(role: Role, needed: Role) -> bool:
-    """Whether a role is enough.
-
-    >>> may("admin", "editor"), may("viewer", "editor")
-    (True, False)
-    """
-    return ROLES.index(role) >= ROLES.index(needed)

@@ -54,6 +54,8 @@ def of_error(_: Request[Any, Any, Any], error: HeadraceError) -> Response[Proble
     match error:
         case RequestError():
             status, code = error.status, error.code
+            if error.retry_after_seconds is not None:
+                headers["retry-after"] = str(max(1, round(error.retry_after_seconds)))
         case NotFoundError():
             status, code = 404, "not_found"
         case ConfigError():

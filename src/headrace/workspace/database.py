@@ -16,16 +16,16 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
 
 from headrace.errors import ConfigError, HeadraceError, RetryableError
 
-HEAD: Final = "0006"
+HEAD: Final = "0007"
 """The newest migration: what an up-to-date database says, so that opening one needs no Alembic (0.4 s of imports)."""
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _BUSY_SECONDS: Final = 10.0
 _PASSING: Final = ("locked", "busy", "full", "disk i/o")
-_metadata: Final = sa.MetaData()
+metadata: Final = sa.MetaData()
 
 
-class _Utc(sa.TypeDecorator[datetime]):
+class Utc(sa.TypeDecorator[datetime]):
     """A moment in UTC with its zone: SQLite keeps none, so it is taken off on the way in and put back on the way out."""
 
     impl = sa.DateTime
@@ -40,28 +40,28 @@ class _Utc(sa.TypeDecorator[datetime]):
 
 sources: Final = sa.Table(
     "sources",
-    _metadata,
+    metadata,
     sa.Column("slug", sa.Text, primary_key=True),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("nickname", sa.Text, nullable=False),
     sa.Column("schema", sa.Text, nullable=False, unique=True),
     sa.Column("enabled", sa.Boolean, nullable=False),
     sa.Column("settings", sa.JSON, nullable=False),
-    sa.Column("created_at", _Utc, nullable=False),
-    sa.Column("removed_at", _Utc),
+    sa.Column("created_at", Utc, nullable=False),
+    sa.Column("removed_at", Utc),
 )
 write_keys: Final = sa.Table(
     "write_keys",
-    _metadata,
+    metadata,
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("source", sa.Text, sa.ForeignKey("sources.slug"), nullable=False, index=True),
     sa.Column("digest", sa.Text, nullable=False, unique=True),
     sa.Column("last_four", sa.Text, nullable=False),
-    sa.Column("created_at", _Utc, nullable=False),
+    sa.Column("created_at", Utc, nullable=False),
 )
 warehouses: Final = sa.Table(
     "warehouses",
-    _metadata,
+    metadata,
     sa.Column("slug", sa.Text, primary_key=True),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("nickname", sa.Text, nullable=False),
@@ -70,13 +70,13 @@ warehouses: Final = sa.Table(
     sa.Column("paused", sa.Boolean, nullable=False),
     sa.Column("selection", sa.JSON, nullable=False),
     sa.Column("retyped", sa.JSON, nullable=False),
-    sa.Column("created_at", _Utc, nullable=False),
-    sa.Column("removed_at", _Utc),
+    sa.Column("created_at", Utc, nullable=False),
+    sa.Column("removed_at", Utc),
 )
 """`settings` holds secret ones masked, for showing; `sealed` holds them encrypted, None where there are none."""
 destinations: Final = sa.Table(
     "destinations",
-    _metadata,
+    metadata,
     sa.Column("slug", sa.Text, primary_key=True),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("nickname", sa.Text, nullable=False),
@@ -85,52 +85,52 @@ destinations: Final = sa.Table(
     sa.Column("sealed", sa.Text),
     sa.Column("paused", sa.Boolean, nullable=False),
     sa.Column("disabled", sa.Text),
-    sa.Column("created_at", _Utc, nullable=False),
-    sa.Column("removed_at", _Utc),
+    sa.Column("created_at", Utc, nullable=False),
+    sa.Column("removed_at", Utc),
 )
 """`settings` and `sealed` as those of warehouses."""
 alert_channels: Final = sa.Table(
     "alert_channels",
-    _metadata,
+    metadata,
     sa.Column("slug", sa.Text, primary_key=True),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("nickname", sa.Text, nullable=False),
     sa.Column("settings", sa.JSON, nullable=False),
     sa.Column("sealed", sa.Text),
-    sa.Column("created_at", _Utc, nullable=False),
+    sa.Column("created_at", Utc, nullable=False),
 )
 """`settings` and `sealed` as those of warehouses."""
 alerts: Final = sa.Table(
     "alerts",
-    _metadata,
+    metadata,
     sa.Column("slug", sa.Text, primary_key=True),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("nickname", sa.Text, nullable=False),
     sa.Column("channels", sa.JSON, nullable=False),
     sa.Column("settings", sa.JSON, nullable=False),
     sa.Column("paused", sa.Boolean, nullable=False),
-    sa.Column("created_at", _Utc, nullable=False),
+    sa.Column("created_at", Utc, nullable=False),
 )
 """`kind` is the slug of the condition."""
 email_model: Final = sa.Table(
-    "email_model", _metadata, sa.Column("settings", sa.Text), sa.Column("revision", sa.Integer, nullable=False)
+    "email_model", metadata, sa.Column("settings", sa.Text), sa.Column("revision", sa.Integer, nullable=False)
 )
 """One row. `settings` is JSON; `revision` counts its changes."""
 saved: Final = sa.Table(
     "saved",
-    _metadata,
+    metadata,
     sa.Column("kind", sa.Text, primary_key=True),
     sa.Column("slug", sa.Text, primary_key=True),
     sa.Column("title", sa.Text, nullable=False),
     sa.Column("description", sa.Text, nullable=False),
     sa.Column("body", sa.JSON, nullable=False),
     sa.Column("author", sa.Text, nullable=False),
-    sa.Column("created_at", _Utc, nullable=False),
-    sa.Column("changed_at", _Utc, nullable=False),
+    sa.Column("created_at", Utc, nullable=False),
+    sa.Column("changed_at", Utc, nullable=False),
     sa.Column("revision", sa.Integer, nullable=False),
 )
 """Queries, reports and dashboards. `revision` counts a row's own changes, from 1."""
-revision: Final = sa.Table("revision", _metadata, sa.Column("value", sa.Integer, nullable=False))
+revision: Final = sa.Table("revision", metadata, sa.Column("value", sa.Integer, nullable=False))
 """One row, counted up by every change."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hmac
 import secrets
 import string
@@ -33,6 +34,12 @@ def digest_of(secret: bytes, key: str) -> str:
 def last_four(key: str) -> str:
     """What is shown of a key after its first day."""
     return key[-4:]
+
+
+def setup_code(secret: bytes) -> str:
+    """80 bits that only who can read the data folder knows, in four groups."""
+    code = base64.b32encode(hmac.digest(secret, b"setup code", "sha256")[:10]).decode()
+    return "-".join(code[start : start + 4] for start in range(0, len(code), 4))
 
 
 class KeyRing:

@@ -15,10 +15,12 @@ from headrace.workspace import database, names
 from headrace.workspace.alerts import Declared, WorkspaceAlerts
 from headrace.workspace.destinations import DESTINATIONS, connectable, free_slug
 from headrace.workspace.email_model import WorkspaceEmailModel
-from headrace.workspace.keys import digest_of, last_four, new_key
+from headrace.workspace.keys import digest_of, last_four, new_key, setup_code
+from headrace.workspace.people import WorkspacePeople
 from headrace.workspace.records import Destination, Source, Warehouse, WriteKey
 from headrace.workspace.saved import WorkspaceSaved
 from headrace.workspace.secret_file import secret_of
+from headrace.workspace.sessions import WorkspaceSessions, WorkspaceTokens
 from headrace.workspace.sources import SOURCES
 from headrace.workspace.warehouses import WAREHOUSES, chosen
 
@@ -79,6 +81,21 @@ class Workspace:
     def saved(self) -> WorkspaceSaved:
         """Queries, reports and dashboards that people saved; the console knows what stands in them."""
         return WorkspaceSaved(self._database, self._clock)
+
+    def people(self) -> WorkspacePeople:
+        """Who may log in."""
+        return WorkspacePeople(self._database, self.secret, self._clock)
+
+    def sessions(self) -> WorkspaceSessions:
+        return WorkspaceSessions(self._database, self.secret, self._clock)
+
+    def tokens(self) -> WorkspaceTokens:
+        """What programs ask the API with."""
+        return WorkspaceTokens(self._database, self.secret, self._clock)
+
+    def setup_code(self) -> str:
+        """What a stranger does not know: it makes the first owner from another machine. Nobody else can be made by it."""
+        return setup_code(self.secret)
 
     def revision(self) -> int:
         """Counts up with every change. Cheap enough to be asked twice a second by each process."""
