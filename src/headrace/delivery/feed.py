@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from headrace.delivery.commits import minute_of
+from headrace.delivery.event_names import KEPT_SECONDS, EventNames, Seen
 from headrace.delivery.store import opened
 from headrace.errors import PositionError, RetryableError
 from headrace.event import Event
@@ -86,6 +88,7 @@ class Feed:
         self._last_minutes: dict[int, int] = {}
         self._unreadable_until: dict[int, float] = {}
         self.positions = self._positions()
+        self._names = self._event_names()
 
     def _positions(self) -> dict[int, int]:
         """A log that nobody has counted yet is counted from its beginning."""
@@ -100,6 +103,12 @@ class Feed:
             )
         known = {partition: at for partition, _, at in rows}
         return {partition: known.get(partition, 0) for partition in self._readers}
+
+    def _event_names(self) -> EventNames:
+        try:
+            return EventNames(self._connection)
+        except sqlite3.Error as error:
+            raise RetryableError(f"delivery: cannot read the counts of arrivals: {error}") from error
 
     async def read(self, partition: int, offset: int) -> Slice:
         """What the log has from there on; without entries at its end."""
@@ -165,15 +174,20 @@ class Feed:
     def _count(self, partition: int, found: Slice) -> None:
         first = found.next - len(found.entries)
         last = self._last_minutes.get(partition, -1)
+        told_since = time.time() - KEPT_SECONDS
         for offset, entry in enumerate(found.entries, first):
-            minute = minute_of(int(entry.received_at.timestamp() * 1_000))
+            received = entry.received_at.timestamp()
+            minute = minute_of(int(received * 1_000))
+            second = int(received) if received >= told_since else 0
             if minute != last:
                 self._places.setdefault((partition, minute), offset)
                 last = minute
             if isinstance(entry, Event):
                 self._accepted[minute, entry.source] += 1
+                self._names.add(entry, second)
             else:
                 self._refused[minute, entry.source] += entry.events
+                self._names.add_refused(entry, second)
         self._last_minutes[partition] = last
         for gap in found.gaps:
             logger.error(
@@ -189,12 +203,14 @@ class Feed:
         if self._accepted or self._refused:
             accepted, refused, places = self._accepted, self._refused, self._places
             self._accepted, self._refused, self._places = Counter(), Counter(), {}
+            names = self._names.take()
             try:
-                await self._in_thread(self._store, accepted, refused, places, dict(self.positions))
+                await self._in_thread(self._store, accepted, refused, places, names, dict(self.positions))
             except sqlite3.Error as error:
                 self._accepted += accepted
                 self._refused += refused
                 self._places = {**self._places, **places}
+                self._names.give_back(names)
                 raise RetryableError(f"delivery: cannot store the counts of arrivals: {error}") from error
 
     def _store(
@@ -202,11 +218,13 @@ class Feed:
         accepted: Counter[tuple[int, str]],
         refused: Counter[tuple[int, str]],
         places: Mapping[tuple[int, int], int],
+        names: Seen,
         positions: Mapping[int, int],
     ) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             self._connection.executemany(_ADD, [(*key, accepted[key], refused[key]) for key in {**accepted, **refused}])
+            self._names.store(self._connection, names)
             self._connection.executemany(
                 "INSERT INTO places VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                 [(*key, first) for key, first in places.items()],
