@@ -1,0 +1,141 @@
+"""Real Chromium, driven by Playwright, on a real server. Every page that a test opens may ask that server only, and may log no error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
+
+from browser import demo_data
+from server import Server
+
+OWNER: Final = {"name": "Olga Owner", "email": "olga@example.com", "password": "correct horse battery"}
+WAIT_MS: Final = 15_000
+
+
+class Console:
+    """A server with somebody logged in. `url` is where its pages are; `state` is what a browser needs to be logged in."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.data = server.data
+        self.url = f"http://{server.host}:{server.console_port}"
+        self.state: Any = None
+
+    def set_up(self) -> None:
+        """The owner chooses a password, as at the first start."""
+        with httpx.Client(base_url=self.url, trust_env=False) as client:
+            answer = client.post("/api/v1/setup", json=OWNER, headers={"origin": self.url})
+            assert answer.is_success, answer.text
+            cookies = [
+                {
+                    "name": cookie.name,
+                    "value": cookie.value or "",
+                    "domain": self.server.host,
+                    "path": "/",
+                    "httpOnly": True,
+                }
+                for cookie in client.cookies.jar
+            ]
+        self.state = {"cookies": cookies, "origins": []}
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """One request to the API, as the owner of the data folder; `path` begins behind /api/v1."""
+        answer = demo_data.ask(self.data, method, path, body)
+        assert answer.is_success, answer.text
+        return answer.json() if answer.content else None
+
+
+@contextmanager
+def running(data: Path, settings: dict[str, str] | None = None) -> Iterator[Console]:
+    """A console that nobody has set up yet."""
+    with Server(
+        data, {"HEADRACE_LOADER_INTERVAL_SECONDS": "0.2", "HEADRACE_LOADER_MODEL_SECONDS": "0.5", **(settings or {})}
+    ) as server:
+        yield Console(server)
+
+
+@pytest.fixture(scope="session")
+def chromium(need: Callable[[str], str]) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=need("chromium"), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
+    """A workspace with the demo's data, for all tests that leave others' things alone."""
+    with running(tmp_path_factory.mktemp("console") / "data", {"HEADRACE_ALLOWED_NETWORKS": "127.0.0.0/8"}) as console:
+        console.set_up()
+        demo_data.load(console.data)
+        yield console
+
+
+@pytest.fixture
+def empty_console(tmp_path: Path) -> Iterator[Console]:
+    """A workspace of this test alone, with an owner and nothing in it."""
+    with running(tmp_path / "data", {"HEADRACE_ALLOWED_NETWORKS": "127.0.0.0/8"}) as console:
+        console.set_up()
+        yield console
+
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture
+def open_page(chromium: Browser) -> Iterator[Open]:
+    """`open_page(console, "/sources")`: a page of somebody who is logged in; `width`, `height`, `theme` ("light", "dark"), `state` as wanted.
+
+    At the end it fails where a page asked another host, logged an error or broke the content security policy. `allowed` are parts of logged
+    errors that a test brings about itself, for example the 409 of a refused answer."""
+    with ExitStack() as stack:
+        troubles: list[str] = []
+        expected: list[str] = []
+
+        def open_page(
+            console: Console,
+            path: str = "/",
+            *,
+            width: int = 1280,
+            height: int = 800,
+            theme: str = "light",
+            state: Any = None,
+            allowed: tuple[str, ...] = (),
+        ) -> Page:
+            expected.extend(allowed)
+            context: BrowserContext = chromium.new_context(
+                storage_state=console.state if state is None else state,
+                viewport={"width": width, "height": height},
+                color_scheme="dark" if theme == "dark" else "light",
+                base_url=console.url,
+                accept_downloads=True,
+                timezone_id="Europe/Berlin",
+                locale="en-US",
+            )
+            stack.callback(context.close)
+            context.set_default_timeout(WAIT_MS)
+
+            def asked(request: Request) -> None:
+                if not request.url.startswith((console.url, "data:", "blob:")):
+                    troubles.append(f"a request to the outside: {request.url}")
+
+            def said(message: ConsoleMessage) -> None:
+                if message.type == "error":
+                    troubles.append(f"logged: {message.text} {message.location.get('url', '')}")
+
+            context.on("request", asked)
+            page = context.new_page()
+            page.on("console", said)
+            page.on("pageerror", lambda error: troubles.append(f"thrown: {error}"))
+            page.goto(path)
+            return page
+
+        expect.set_options(timeout=WAIT_MS)
+        yield open_page
+    assert [] == [trouble for trouble in troubles if not any(part in trouble for part in expected)]
