@@ -30,9 +30,11 @@ from headrace.app.tracing import Tracer
 from headrace.app.warehouses import Warehouses
 from headrace.config import Config
 from headrace.console.access import INSIDER
-from headrace.console.api import Health, api, health_and_metrics
+from headrace.console.api import Health, api
 from headrace.console.email_model import EmailModelSettings
+from headrace.console.front import front
 from headrace.console.jobs import Job, Jobs
+from headrace.console.logins import Logins
 from headrace.console.status import Status, status, summed
 from headrace.console.tracing import Trace
 from headrace.console.warehouses import WarehouseDetail, detail
@@ -78,7 +80,11 @@ class Worker:
         self.saved = Saving(self._workspace, self.reports.misfits)
         figures = WorkerFigures(config, self._workspace, lambda hours: self.status(hours, KNOWN_SECONDS), self._hourly)
         self.alerting = Alerting(config, self._workspace, figures)
+        self.logins = Logins(self._workspace, config.console, self._collector_url)
         self._ending = threading.Lock()
+
+    def _collector_url(self) -> str:
+        return self._config.collector.public_url.rstrip("/") or folder.address_of(self._config.folder) or ""
 
     def sources(self) -> Mapping[str, Source]:
         """All sources by slug, as they are now: an event in the log may be of a source that was added a moment before."""
@@ -196,6 +202,7 @@ class Worker:
     def close(self) -> None:
         for reader in self._status_readers:
             reader.close()
+        self.logins.close()
         self._workspace.close()
 
 
@@ -228,7 +235,9 @@ def work(config: Config, descriptor: int) -> None:
 
 async def _serve(worker: Worker, config: Config, tcp: socket.socket) -> None:
     unix = folder.listen_unix(config.folder / folder.WORKER_SOCKET)
-    servers = [_server(api(worker, config.warehouse, lambda _: INSIDER)), _server(health_and_metrics(worker))]
+    inside = api(worker, config.warehouse, lambda _: INSIDER)
+    outside = front(api(worker, config.warehouse, worker.logins.who), config.console)
+    servers = [_server(inside), _server(outside)]
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _end, worker, servers)

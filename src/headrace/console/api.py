@@ -16,7 +16,9 @@ from headrace import __version__
 from headrace.config import WarehouseConfig
 from headrace.console import catalogue, deliveries, destinations, email_model, problems, reports, saved
 from headrace.console.access import Who, guard
+from headrace.console.entrance import routes as entrance_routes
 from headrace.console.jobs import Job
+from headrace.console.logins import Logins
 from headrace.console.metrics import CONTENT_TYPE, metrics
 from headrace.console.reports import ARROW_STREAM
 from headrace.console.status import Status
@@ -50,6 +52,9 @@ class Working(
     destinations.Destinations, deliveries.Telling, email_model.Worker, reports.Worker, saved.Worker, Protocol
 ):
     """What the worker answers. All may be called from any thread and raise HeadraceError."""
+
+    @property
+    def logins(self) -> Logins: ...
 
     def status(self, hours: float = 0.0) -> Status:
         """`hours`: how many of the last hours the books tell one by one."""
@@ -119,6 +124,7 @@ def api(worker: Working, limits: WarehouseConfig, who: Who) -> Litestar:
     routes = Router(
         PREFIX,
         route_handlers=[
+            *entrance_routes(worker, who),
             take_notice,
             show_status,
             run_query,
@@ -144,11 +150,6 @@ def api(worker: Working, limits: WarehouseConfig, who: Who) -> Litestar:
         exception_handlers={HeadraceError: problems.of_error, HTTPException: problems.of_http},
         logging_config=None,
     )
-
-
-def health_and_metrics(worker: Working) -> Litestar:
-    """What the TCP address answers."""
-    return Litestar([_health(worker), _metrics(worker)], openapi_config=None, logging_config=None)
 
 
 def _health(worker: Working) -> Any:
