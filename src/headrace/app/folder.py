@@ -67,6 +67,12 @@ def address_of(folder: Path) -> str | None:
     return lines[1] if len(lines) > 1 else None
 
 
+def local_address(folder: Path) -> str | None:
+    """As `address_of`, in a form that this machine can connect to."""
+    served = address_of(folder)
+    return None if served is None else served.replace("://0.0.0.0:", "://127.0.0.1:").replace("://[::]:", "://[::1]:")
+
+
 def is_served(folder: Path) -> bool:
     """Whether a server works on this folder now."""
     try:

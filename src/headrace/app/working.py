@@ -21,6 +21,7 @@ from headrace.app.alerting import Alerting, WorkerFigures
 from headrace.app.archiving import Archive
 from headrace.app.deliveries import Deliveries
 from headrace.app.delivery_accounts import DeliveryAccounts
+from headrace.app.demo import WorkerDemo
 from headrace.app.destination_states import destination_states
 from headrace.app.loading import Loading
 from headrace.app.replay_orders import ReplayOrders
@@ -78,6 +79,7 @@ class Worker:
         self.email = EmailModelSettings(self._workspace, self._ask)
         self.reports = Reporting(self._workspace, lambda: self.sources().values(), self._asked, config.warehouse)
         self.saved = Saving(self._workspace, self.reports.misfits)
+        self.demo = WorkerDemo(config, self._workspace, lambda: self.status(within_seconds=1.0), self.reports.standing)
         figures = WorkerFigures(config, self._workspace, lambda hours: self.status(hours, KNOWN_SECONDS), self._hourly)
         self.alerting = Alerting(config, self._workspace, figures)
         self.logins = Logins(self._workspace, config.console, self._collector_url)
@@ -194,6 +196,7 @@ class Worker:
         with self._ending:
             ending = threading.Thread(target=self.deliveries.end, name="end-delivery", daemon=True)
             ending.start()
+            self.demo.end()
             self.alerting.end()
             self.warehouses.end()
             self.archive.end()

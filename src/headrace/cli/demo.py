@@ -24,10 +24,10 @@ from headrace.cli.output import plain, print_error, print_json, print_line, prin
 from headrace.errors import ConfigError, HeadraceError
 
 if TYPE_CHECKING:
+    from headrace.app.demo_note import AddedSource
     from headrace.cli.demo_figures import Figure
     from headrace.config import Config
     from headrace.reports.answers import ReportAnswer
-    from headrace.simulator.sender import Sender
     from headrace.simulator.truth import Truth
     from headrace.warehouses.base import TableName
 
@@ -35,16 +35,6 @@ HISTORY_TABLES: Final = ("tracks", "identifies", "pages", "aliases")
 """Where each simulated event has one row."""
 LOAD_SECONDS: Final = 300.0
 POLL_SECONDS: Final = 0.1
-CAMPAIGNS: Final = 4
-
-
-class Shown(NamedTuple):
-    """A source of the demo."""
-
-    nickname: str
-    slug: str
-    schema: str
-    write_key: str
 
 
 class Sent:
@@ -112,11 +102,11 @@ def demo(
         agree = all(balance.agrees for balance in balances)
         with suppress(KeyboardInterrupt):  # from here on it is the way to end a demo
             if as_json:
-                print_json(_described(folder, server.url, (mail, shop), balances, seconds, answer, found))
+                print_json(_described(folder, server, (mail, shop), balances, seconds, answer, found))
             else:
                 _print(balances, seconds, answer, found)
             if not leave:
-                _say(_next_steps(folder, server.url, mail, shop), quiet=as_json)
+                _say(_next_steps(folder, server, mail, shop), quiet=as_json)
                 sys.stdout.flush()
                 server.wait()
     if not agree:
@@ -147,25 +137,21 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _sources(chosen: Config) -> tuple[Shown, Shown]:
+def _sources(chosen: Config) -> tuple[AddedSource, AddedSource]:
     """New ones each time, so that a second demo in the same folder is counted apart."""
+    from headrace.app import demo_note  # noqa: PLC0415 - --help needs none of these
+
     with options.workspace(chosen, create=True) as workspace:
-        added = [
-            workspace.add_source(kind, nickname)
-            for kind, nickname in (("selligent-marketing-cloud", "Selligent"), ("http-api", "Shop"))
-        ]
-    mail, shop = (Shown(source.nickname, source.slug, source.schema, key) for source, key in added)
-    return mail, shop
+        return demo_note.add_sources(workspace, chosen.folder, "done")
 
 
 def _send(
-    url: str, sources: Sequence[Shown], recipients: int, *, quiet: bool
+    url: str, sources: Sequence[AddedSource], recipients: int, *, quiet: bool
 ) -> tuple[dict[str, float], dict[str, Sent], Truth]:
     """How long it took, what went out by source, and what the simulation knows of it. Raises typer.Exit when not everything was accepted."""
-    from headrace.cli.simulate import send_each  # noqa: PLC0415 - --help needs none of these
-    from headrace.simulator import orders, simulation  # noqa: PLC0415 - as above
+    from headrace.simulator import orders, simulation  # noqa: PLC0415 - --help needs none of these
+    from headrace.simulator.month import DEMO_CAMPAIGNS, DEMO_SEED, send_month  # noqa: PLC0415 - as above
     from headrace.simulator.realism import FULL  # noqa: PLC0415 - as above
-    from headrace.simulator.sender import Sender  # noqa: PLC0415 - as above
     from headrace.simulator.truth import Truth  # noqa: PLC0415 - as above
 
     truth = Truth()
@@ -180,14 +166,10 @@ def _send(
             yield event
 
     began = time.monotonic()
-    events = simulation.simulate(recipients, CAMPAIGNS, 1, datetime.now(UTC), FULL, truth)
-    expected = simulation.expected_events(recipients, CAMPAIGNS)
-    with sending.progress("Sending", expected, quiet=quiet) as advance, ExitStack() as stack:
-        senders: list[Sender] = [
-            stack.enter_context(Sender(url, source.write_key, progress=advance)) for source in sources
-        ]
-        send_each(noted(events), *senders)
-    totals = sending.merged([sender.totals for sender in senders])
+    events = simulation.simulate(recipients, DEMO_CAMPAIGNS, DEMO_SEED, datetime.now(UTC), FULL, truth)
+    expected = simulation.expected_events(recipients, DEMO_CAMPAIGNS, FULL)
+    with sending.progress("Sending", expected, quiet=quiet) as advance:
+        totals = send_month(url, mail.write_key, shop.write_key, noted(events), advance)
     if not totals.complete:
         sending.report(totals, as_json=quiet, place="event")
     return {"sending": round(time.monotonic() - began, 1)}, sent, truth
@@ -216,7 +198,7 @@ def _loaded(chosen: Config, *, quiet: bool) -> dict[str, int]:
 
 def _balance(
     chosen: Config,
-    source: Shown,
+    source: AddedSource,
     sent: Sent,
     there: Mapping[TableName, Collection[str]],
     found_again: Mapping[str, int],
@@ -234,7 +216,7 @@ def _balance(
     )
 
 
-def _columns_by_table(chosen: Config, sources: Sequence[Shown]) -> dict[TableName, list[str]]:
+def _columns_by_table(chosen: Config, sources: Sequence[AddedSource]) -> dict[TableName, list[str]]:
     from headrace.warehouses.base import TableName  # noqa: PLC0415 - --help needs no database
 
     schemas = ", ".join(f"'{source.schema}'" for source in sources)
@@ -257,8 +239,8 @@ def _rows(chosen: Config, sql: str) -> list[dict[str, Any]]:
 
 def _described(
     folder: Path,
-    url: str,
-    sources: Sequence[Shown],
+    server: DemoServer,
+    sources: Sequence[AddedSource],
     balances: Sequence[Balance],
     seconds: dict[str, float],
     answer: ReportAnswer,
@@ -266,7 +248,8 @@ def _described(
 ) -> dict[str, Any]:
     return {
         "data": str(folder),
-        "url": url,
+        "url": server.url,
+        "console": server.console_url,
         "sources": [
             source._asdict() | balance._asdict() | {"agrees": balance.agrees}
             for source, balance in zip(sources, balances, strict=True)
@@ -305,11 +288,14 @@ def _numbers(balance: Balance) -> tuple[int, ...]:
     return balance.sent, balance.distinct, balance.repeated, balance.rows, balance.duplicates
 
 
-def _next_steps(folder: Path, url: str, mail: Shown, shop: Shown) -> str:
-    place = shlex.quote(str(folder))
+def _next_steps(folder: Path, server: DemoServer, mail: AddedSource, shop: AddedSource) -> str:
+    place, url = shlex.quote(str(folder)), server.url
     event = '{"event": "Email Opened", "anonymousId": "me@example.com", "properties": {"campaign_id": "1", "campaign_name": "Mine"}}'
     count = f"SELECT event_text, count(*) FROM {mail.schema}.tracks GROUP BY ALL"  # noqa: S608 -- shown, not run
     return f"""
+See it in the console:    {server.console_url}
+                          (its first page has you choose a password; that makes you the owner of this demo)
+
 Go on with:
 
   tracking API            {url}

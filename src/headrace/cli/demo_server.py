@@ -38,6 +38,10 @@ class DemoServer:
     def url(self) -> str:
         return f"http://{HOST}:{self._ports[0]}"
 
+    @property
+    def console_url(self) -> str:
+        return f"http://{HOST}:{self._ports[1]}"
+
     def __enter__(self) -> Self:
         collector, console = (f"{HOST}:{port}" for port in self._ports)
         command = [sys.executable, "-m", "headrace", "serve", "--data", str(self._folder)]

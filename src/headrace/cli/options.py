@@ -46,9 +46,9 @@ def url(chosen: Config) -> str:
 
     if chosen.collector.public_url:
         return chosen.collector.public_url.rstrip("/")
-    served = folder.address_of(chosen.folder)
+    served = folder.local_address(chosen.folder)
     if served is not None:
-        return served.replace("://0.0.0.0:", "://127.0.0.1:").replace("://[::]:", "://[::1]:")
+        return served
     host, port = config.address(chosen.collector.listen)
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - recognised here, not bound
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,21 +44,6 @@ def progress(label: str, total: int | None, *, quiet: bool = False) -> Iterator[
 
         yield advance
         bar.update(task, total=bar.tasks[0].completed)
-
-
-def merged(parts: Sequence[Totals]) -> Totals:
-    """The totals of several senders as one."""
-    from headrace.simulator.sender import Totals  # noqa: PLC0415 - --help needs no HTTP client
-
-    whole = Totals()
-    for part in parts:
-        for name in ("read", "unreadable", "sent", "accepted", "rejected", "retried"):
-            setattr(whole, name, getattr(whole, name) + getattr(part, name))
-        whole.by_name.update(part.by_name)
-        for problem in part.problems:
-            whole.add_problem(problem)
-        whole.stopped = whole.stopped or part.stopped
-    return whole
 
 
 def report(totals: Totals, *, as_json: bool, more: dict[str, Any] | None = None, place: str = "line") -> None:

@@ -17,10 +17,7 @@ from headrace.cli.sending import Url, WriteKey
 from headrace.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from headrace.simulator.realism import Realism
-    from headrace.simulator.sender import Sender
     from headrace.simulator.simulation import Simulation
     from headrace.simulator.truth import Truth
 
@@ -112,6 +109,7 @@ def simulate(
 ) -> None:
     """Send the events of simulated campaigns, journeys and orders up to now; some come twice, as in life."""
     from headrace.simulator import simulation  # noqa: PLC0415 - --help needs none of these
+    from headrace.simulator.month import merged, send_each  # noqa: PLC0415 - as above
     from headrace.simulator.pace import Pace  # noqa: PLC0415 - as above
     from headrace.simulator.sender import Sender  # noqa: PLC0415 - as above
     from headrace.simulator.truth import Truth  # noqa: PLC0415 - as above
@@ -141,24 +139,13 @@ def simulate(
         with suppress(ConfigError, KeyboardInterrupt), ExitStack() as stack:  # the totals say it too
             mail, *shop = [stack.enter_context(sender) for sender in senders]
             send_each(events, mail, *shop)
-    totals = sending.merged([sender.totals for sender in senders])
+    totals = merged(sender.totals for sender in senders)
     if truth is not None and known is not None:
         if totals.complete:
             _write(truth, events, known)
         else:
             print_error(f"simulate: {truth} is not written, since not everything that it would tell of was accepted")
     sending.report(totals, as_json=as_json, more={"repeated": events.repeated}, place="event")
-
-
-def send_each(events: Iterable[dict[str, Any]], mail: Sender, shop: Sender | None = None) -> None:
-    """What is the shop's goes to its sender if there is one, all else to Selligent's."""
-    import msgspec  # noqa: PLC0415 - --help needs none of these
-
-    from headrace.simulator.orders import is_of_shop  # noqa: PLC0415 - as above
-
-    for event in events:
-        sender = shop if shop is not None and is_of_shop(event) else mail
-        sender.add(msgspec.json.encode(event))
 
 
 def _realism(chosen: dict[str, float | bool | None], *, full: bool) -> Realism:
