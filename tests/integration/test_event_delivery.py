@@ -296,3 +296,35 @@ def test_the_api_tells_the_same(accounts: DeliveryAccounts) -> None:
         assert (
             400 == client.post("/api/v1/deliveries/tool/dead-letters/replay", json={"wanted": {"typo": 1}}).status_code
         )
+
+
+@pytest.mark.usefixtures("tool")
+def test_sources_add_up_and_names_are_those_that_did_not_go_through(accounts: DeliveryAccounts) -> None:
+    found = accounts.breakdown("tool", "1h")
+    whole = accounts.one("tool", "1h")
+    (of,) = found.by_source
+    for name in ("accepted", "waiting", "filtered", "retrying", "failed", "delivered"):
+        assert getattr(whole, name) == getattr(of, name)
+    names = {one.event: (one.retrying, one.failed, list(one.codes)) for one in found.by_event}
+    assert {
+        "Email Opened": (2, 2, ["503", "BAD_REQUEST"]),
+        "Order Completed": (0, 1, ["BAD_REQUEST"]),
+    } == {name: (retrying, failed, sorted(codes)) for name, (retrying, failed, codes) in names.items()}
+    assert "names are kept only" in found.notes[0]
+
+
+def test_a_tool_that_is_down_says_when_it_is_asked_again(
+    house: House, destination: Destination, accounts: DeliveryAccounts
+) -> None:
+    tool = Tool(lambda _: Answer(503, headers={"retry-after": "120"}))
+    house.deliver(tool, 0.3, added_at=destination.created_at, meanwhile=lambda: house.tracks(20))
+    found = accounts.one("tool", "1h")
+    assert "stopped" == found.state
+    assert found.next_at is None
+    served = DeliveryAccounts(Config(data=str(house.folder)), accounts._workspace, accounts._status, accounts._ask)
+    down = served.one("tool", "1h")
+    assert ("waiting", True) == (down.state, "503" in down.error)
+    assert down.next_at is not None
+    assert down.error_since is not None
+    assert 100 < (down.next_at - down.error_since).total_seconds() < 140
+    assert ["tool"] == [one.slug for one in served.every("1h", what="destination")]

@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 from headrace.app import folder, reach
 from headrace.app.deliveries import file_of
 from headrace.config import Config
 from headrace.console import warehouse_account
-from headrace.console.status import Status
-from headrace.delivery import account, account_samples, dead_letters
+from headrace.console.status import Status, WarehouseStatus
+from headrace.delivery import account, account_breakdown, account_samples, dead_letters
 from headrace.delivery.account import Account, Period, Place
+from headrace.delivery.account_breakdown import Breakdown
 from headrace.delivery.account_samples import SampleShown
 from headrace.delivery.dead_letters import Page, Revived, Wanted
 from headrace.errors import ConfigError, HeadraceError, NotFoundError
@@ -45,13 +47,17 @@ class DeliveryAccounts:
         self._ask = ask
         self._is_served = is_served
 
-    def every(self, since: str, until: str | None = None) -> Sequence[Account]:
-        """Destinations and warehouses that are there. Raises RequestError for a period that is none."""
+    def every(
+        self, since: str, until: str | None = None, what: Literal["destination", "warehouse"] | None = None
+    ) -> Sequence[Account]:
+        """Destinations and warehouses that are there, or only one of both. Raises RequestError for a period that is none."""
         period = self._period(since, until)
-        destinations = [account.account(self.place(record), period) for record in self._workspace.destinations()]
-        if not self._workspace.warehouses():
-            return destinations
-        return [*destinations, *self._warehouses(period, None)]
+        found: list[Account] = []
+        if what != "warehouse":
+            found += [account.account(self.place(record), period) for record in self._workspace.destinations()]
+        if what != "destination" and self._workspace.warehouses():
+            found += self._warehouses(period, None)
+        return found
 
     def one(self, slug: str, since: str, until: str | None = None) -> Account:
         """Of a destination, removed ones too, or a warehouse. Raises NotFoundError, and RequestError for a period that is none."""
@@ -62,6 +68,17 @@ class DeliveryAccounts:
         if slug not in {warehouse.slug for warehouse in self._workspace.warehouses()}:
             raise NotFoundError(f"delivery: there is no destination or warehouse {slug!r}; see: headrace delivery list")
         return self._warehouses(period, slug)[0]
+
+    def breakdown(self, slug: str, since: str, until: str | None = None) -> Breakdown:
+        """By source, and for destinations by the event's name. Raises as `one` does."""
+        period = self._period(since, until)
+        record = self._record(slug)
+        if record is not None:
+            return account_breakdown.breakdown(self.place(record), period)
+        if slug not in {warehouse.slug for warehouse in self._workspace.warehouses()}:
+            raise NotFoundError(f"delivery: there is no destination or warehouse {slug!r}; see: headrace delivery list")
+        period = warehouse_account.whole_hours(period)
+        return warehouse_account.breakdown(self._of_warehouse(slug, period), period)
 
     def samples(self, slug: str, code: str | None = None, limit: int = 10) -> Sequence[SampleShown]:
         """Raises NotFoundError."""
@@ -126,6 +143,11 @@ class DeliveryAccounts:
             for one in found
             if one.warehouse is not None and slug in (None, one.warehouse.slug)
         ]
+
+    def _of_warehouse(self, slug: str, period: Period) -> WarehouseStatus:
+        hours = (datetime.now(UTC) - period.since) / timedelta(hours=1)
+        found = self._status(max(1.0, hours)).warehouses
+        return next(one for one in found if one.warehouse is not None and one.warehouse.slug == slug)
 
     def _rejected(self, slug: str, period: Period) -> Sequence[Sequence[object]] | str:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 import msgspec
@@ -31,23 +31,33 @@ if TYPE_CHECKING:
     from headrace.workspace.workspace import Workspace
 
 
+UNSAVED: Final = "unsaved"
+"""Stands for the slug of a destination that is not there yet."""
+
+
 def try_out(config: Config, workspace: Workspace, slug: str, order: TrialOrder) -> Tried:
     """Blocks until the tool has answered. Raises ConfigError for settings that cannot work and an event that the collector would refuse, and
     NotFoundError."""
     record = workspace.destination(slug)
     if record.removed_at is not None:
         raise NotFoundError(f"destination: {slug} was removed; see: headrace destination list")
-    settings = workspace.revealed_destination_settings(slug)
+    return try_settings(config, workspace, record, workspace.revealed_destination_settings(slug), order)
+
+
+def try_settings(
+    config: Config, workspace: Workspace, record: Destination, settings: Mapping[str, Any], order: TrialOrder
+) -> Tried:
+    """As `try_out`, with settings in clear that may not be saved yet."""
     secrets = of_workspace.secrets_of(record.kind, settings)
 
     def mask(text: str) -> str:
         return without_secrets(text, secrets)
 
     try:
-        kind = base.configured(record.kind, settings, place_of(config, slug))
+        kind = base.configured(record.kind, settings, place_of(config, record.slug))
         preparation = preparing.checked(kind)
     except (ConfigError, ValueError) as error:
-        raise ConfigError(f"{mask(str(error))}; mend it: headrace destination set {slug} KEY=VALUE") from None
+        raise ConfigError(f"{mask(str(error))}; mend it: headrace destination set {record.slug} KEY=VALUE") from None
     source = _source(workspace, record, order.source)
     event = _event(order, kind, source)
     trial = Trial(kind, record.kind, preparation, event, mask, _first_steps(record, source))
@@ -85,6 +95,8 @@ def _first_steps(record: Destination, source: Source | None) -> Sequence[Step]:
     elif record.paused:
         found.append(Step("destination", "note", "paused: events wait; a test is sent all the same"))
     connect = f"headrace destination connect {record.slug} --source"
+    if source is None and record.slug == UNSAVED:
+        return [*found, Step("source", "note", "none is chosen, so nothing would be sent but this test")]
     if source is None:
         return [*found, Step("source", "note", f"none is connected, so nothing is sent but this test; {connect} SLUG")]
     if source.removed_at is not None:

@@ -22,8 +22,10 @@ from headrace.app.archiving import Archive
 from headrace.app.deliveries import Deliveries
 from headrace.app.delivery_accounts import DeliveryAccounts
 from headrace.app.demo import WorkerDemo
+from headrace.app.destination_orders import DestinationOrders
 from headrace.app.destination_states import destination_states
 from headrace.app.loading import Loading
+from headrace.app.recent_events import RecentEvents
 from headrace.app.replay_orders import ReplayOrders
 from headrace.app.reporting import OpenWarehouse, Reporting
 from headrace.app.saving import Saving
@@ -75,6 +77,8 @@ class Worker:
         )
         self.accounts = DeliveryAccounts(config, self._workspace, self.status, self._ask)
         self._tracer = Tracer(config, self._workspace, self.accounts, self.archive.readers, self.status, self._ask)
+        self.recent = RecentEvents(self.archive.readers)
+        self.destinations = DestinationOrders(config, self._workspace, self.notice)
         self.jobs = Jobs()
         self.email = EmailModelSettings(self._workspace, self._ask)
         self.reports = Reporting(self._workspace, lambda: self.sources().values(), self._asked, config.warehouse)

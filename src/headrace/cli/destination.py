@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from headrace.cli import assignments, destination_test, options
-from headrace.cli.destination_shown import described, print_destination, print_next_steps, state
+from headrace.cli.destination_shown import described, print_destination, print_next_steps
 from headrace.cli.options import ConfigFile, Data, Json
 from headrace.cli.output import plain, print_error, print_json, print_line, print_table
 from headrace.errors import ConfigError, HeadraceError
@@ -89,6 +89,8 @@ def list_destinations(
     as_json: Json = False,
 ) -> None:
     """List the destinations."""
+    from headrace.console.destination_shown import state  # noqa: PLC0415 - --help needs no catalogue
+
     with options.workspace(options.settings(data, config)) as workspace:
         destinations = workspace.destinations(include_removed=include_removed)
     if as_json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol
 
 import msgspec
 from litestar import get, post
@@ -12,6 +12,7 @@ from litestar.params import Body, FromPath, FromQuery, QueryParameter
 
 from headrace.console.tracing import Trace
 from headrace.delivery.account import Account, Point
+from headrace.delivery.account_breakdown import Breakdown
 from headrace.delivery.account_samples import SampleShown
 from headrace.delivery.dead_letters import MOST, Page, Revived, Wanted
 
@@ -19,6 +20,7 @@ Since = Annotated[str, QueryParameter(description="So long ago (10m, 1h, 24h, 7d
 Until = Annotated[str | None, QueryParameter(description="A moment in ISO 8601; now, if not given.")]
 Limit = Annotated[int, QueryParameter(ge=1, le=MOST)]
 DAY: Final = "24h"
+What = Literal["destination", "warehouse"]
 
 
 class DeadLetterOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,9 +33,11 @@ class DeadLetterOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Accounts(Protocol):
     """What is told of destinations and warehouses. All may be called from any thread and raise HeadraceError."""
 
-    def every(self, since: str, until: str | None = None) -> Sequence[Account]: ...
+    def every(self, since: str, until: str | None = None, what: What | None = None) -> Sequence[Account]: ...
 
     def one(self, slug: str, since: str, until: str | None = None) -> Account: ...
+
+    def breakdown(self, slug: str, since: str, until: str | None = None) -> Breakdown: ...
 
     def samples(self, slug: str, code: str | None = None, limit: int = 10) -> Sequence[SampleShown]: ...
 
@@ -55,8 +59,10 @@ def routes(of: Telling) -> list[Any]:
     """Of the worker's API."""
 
     @get("/deliveries", role="viewer", sync_to_thread=True)
-    def show_deliveries(since: Since = DAY, until: Until = None) -> Sequence[Account]:
-        return of.accounts.every(since, until)
+    def show_deliveries(
+        since: Since = DAY, until: Until = None, what: FromQuery[What | None] = None
+    ) -> Sequence[Account]:
+        return of.accounts.every(since, until, what)
 
     @get("/deliveries/{slug:str}", role="viewer", sync_to_thread=True)
     def show_delivery(slug: FromPath[str], since: Since = DAY, until: Until = None) -> Account:
@@ -65,6 +71,10 @@ def routes(of: Telling) -> list[Any]:
     @get("/deliveries/{slug:str}/trend", role="viewer", sync_to_thread=True)
     def show_trend(slug: FromPath[str], since: Since = DAY, until: Until = None) -> Sequence[Point]:
         return of.accounts.one(slug, since, until).trend
+
+    @get("/deliveries/{slug:str}/breakdown", role="viewer", sync_to_thread=True)
+    def show_breakdown(slug: FromPath[str], since: Since = DAY, until: Until = None) -> Breakdown:
+        return of.accounts.breakdown(slug, since, until)
 
     @get("/deliveries/{slug:str}/samples", role="viewer", sync_to_thread=True)
     def show_samples(slug: FromPath[str], limit: Limit = 10) -> Sequence[SampleShown]:
@@ -100,5 +110,5 @@ def routes(of: Telling) -> list[Any]:
     def show_trace(message_id: FromPath[str], since: Since = DAY) -> Trace:
         return of.trace(message_id, since)
 
-    return [show_deliveries, show_delivery, show_trend, show_samples, show_samples_of_code, show_dead_letters, replay_dead_letters,
+    return [show_deliveries, show_delivery, show_trend, show_breakdown, show_samples, show_samples_of_code, show_dead_letters, replay_dead_letters,
             show_trace]  # fmt: skip

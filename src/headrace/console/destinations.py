@@ -1,15 +1,71 @@
-"""The API's questions and orders about destinations: test events and replays."""
+"""The API's questions and orders about destinations: what there is, what it is set to, test events and replays."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, Protocol
 
-from litestar import get, post
-from litestar.params import Body, FromPath
+import msgspec
+from litestar import delete, get, patch, post
+from litestar.params import Body, FromPath, FromQuery
 
+from headrace.console.destination_shown import DestinationAnswer, DestinationShown
 from headrace.delivery.ordering import ReplayAnswer, ReplayOrder, ReplayShown
 from headrace.delivery.trying import TrialOrder, Tried
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+Slugs = Annotated[tuple[str, ...], msgspec.Meta(max_length=1_000)]
+_CHANGE: Final = 'What changes: {"settings": {"url": "https://..."}}; what is not named stays'
+
+
+class DestinationOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A new destination. Without `slug` it is made of the nickname. `unchecked`: add it though its kind, filter or mapping finds its
+    settings wrong."""
+
+    kind: Name
+    nickname: Name
+    sources: Slugs
+    settings: dict[str, Any] = {}
+    slug: Name | None = None
+    unchecked: bool = False
+
+
+class DestinationChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is null or missing stays. Of `settings` those that are named change; null takes one back to its default, and a secret's own mask
+    keeps it. `sources` are all that are connected then. `paused` false also resumes one that headrace switched off."""
+
+    nickname: Name | None = None
+    settings: dict[str, Any] | None = None
+    sources: Slugs | None = None
+    paused: bool | None = None
+
+
+class UnsavedTrial(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A test of settings that are not saved: of a new destination of this `kind`, or with `slug` of one that is there after these changes."""
+
+    kind: Name | None = None
+    slug: Name | None = None
+    settings: dict[str, Any] = {}
+    sources: Slugs | None = None
+    trial: TrialOrder = TrialOrder()
+
+
+class Orders(Protocol):
+    """All may be called from any thread and raise HeadraceError; changes hold when they return."""
+
+    def every(self, *, include_removed: bool = False) -> Sequence[DestinationShown]: ...
+
+    def one(self, slug: str) -> DestinationAnswer: ...
+
+    def add(self, order: DestinationOrder) -> DestinationAnswer: ...
+
+    def change(self, slug: str, change: DestinationChange) -> DestinationAnswer: ...
+
+    def remove(self, slug: str) -> DestinationShown: ...
+
+    def try_unsaved(self, order: UnsavedTrial) -> Tried: ...
+
+    def examples(self) -> Mapping[str, Mapping[str, Any]]: ...
 
 
 class Replays(Protocol):
@@ -34,6 +90,9 @@ class Destinations(Protocol):
     """What the worker does for them. All may be called from any thread and raise HeadraceError."""
 
     @property
+    def destinations(self) -> Orders: ...
+
+    @property
     def replays(self) -> Replays: ...
 
     def try_out(self, slug: str, order: TrialOrder) -> Tried:
@@ -42,12 +101,55 @@ class Destinations(Protocol):
 
 
 def routes(worker: Destinations) -> list[Any]:
+    return [*_of_destinations(worker), *_of_replays(worker)]
+
+
+def _of_destinations(worker: Destinations) -> list[Any]:
+    @get("/destinations", role="viewer", sync_to_thread=True)
+    def list_destinations(*, removed: FromQuery[bool] = False) -> Sequence[DestinationShown]:
+        return worker.destinations.every(include_removed=removed)
+
+    @post("/destinations", role="editor", sync_to_thread=True, status_code=201)
+    def add_destination(
+        data: Annotated[DestinationOrder, Body(description="The kind, whose events, and its settings")],
+    ) -> DestinationAnswer:
+        return worker.destinations.add(data)
+
+    @get("/destinations/{slug:str}", role="viewer", sync_to_thread=True)
+    def show_destination(slug: FromPath[str]) -> DestinationAnswer:
+        return worker.destinations.one(slug)
+
+    @patch("/destinations/{slug:str}", role="editor", sync_to_thread=True)
+    def change_destination(
+        slug: FromPath[str], data: Annotated[DestinationChange, Body(description=_CHANGE)]
+    ) -> DestinationAnswer:
+        return worker.destinations.change(slug, data)
+
+    @delete("/destinations/{slug:str}", role="editor", sync_to_thread=True, status_code=200)
+    def remove_destination(slug: FromPath[str]) -> DestinationShown:
+        return worker.destinations.remove(slug)
+
     @post("/destinations/{slug:str}/test", role="editor", sync_to_thread=True, status_code=200)
     def test_destination(
         slug: FromPath[str], data: Annotated[TrialOrder, Body(description="What it is tested with; {} for an example")]
     ) -> Tried:
         return worker.try_out(slug, data)
 
+    @post("/destination-tests", role="editor", sync_to_thread=True, status_code=200)
+    def test_unsaved_destination(
+        data: Annotated[UnsavedTrial, Body(description="Settings that are not saved, and what they are tested with")],
+    ) -> Tried:
+        return worker.destinations.try_unsaved(data)
+
+    @get("/destination-tests/examples", role="viewer", sync_to_thread=False)
+    def show_test_examples() -> Mapping[str, Mapping[str, Any]]:
+        return worker.destinations.examples()
+
+    return [list_destinations, add_destination, show_destination, change_destination, remove_destination, test_destination,
+            test_unsaved_destination, show_test_examples]  # fmt: skip
+
+
+def _of_replays(worker: Destinations) -> list[Any]:
     @post("/destinations/{slug:str}/replays", role="editor", sync_to_thread=True, status_code=200)
     def order_replay(
         slug: FromPath[str], data: Annotated[ReplayOrder, Body(description="Which events are sent again")]
@@ -74,4 +176,4 @@ def routes(worker: Destinations) -> list[Any]:
     def cancel_replay(slug: FromPath[str], number: FromPath[int]) -> ReplayShown:
         return worker.replays.cancel(slug, number)
 
-    return [test_destination, order_replay, list_replays, show_replay, pause_replay, resume_replay, cancel_replay]
+    return [order_replay, list_replays, show_replay, pause_replay, resume_replay, cancel_replay]

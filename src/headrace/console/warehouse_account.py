@@ -10,11 +10,13 @@ from typing import Any, Final
 from headrace.console.books import HourBooks
 from headrace.console.status import WarehouseStatus
 from headrace.delivery.account import STEPS_MINUTES, Account, ErrorFigures, Period, Point, derived, minute_at, time_of
+from headrace.delivery.account_breakdown import Breakdown, by_source
 from headrace.delivery.account_tallies import Span
 from headrace.event import hour_of
 
 _LEFT_OUT: Final = "FILTERED_BY_RULES"
 _HOURS: Final = "a warehouse's books are by the hour, so the period is of whole hours"
+_NAMES: Final = "by name of event ask the warehouse itself: SELECT event, count(*) FROM SCHEMA.tracks GROUP BY event"
 _NO_LATENCY: Final = "no latency: ask the warehouse for loaded_at and received_at"
 
 
@@ -71,6 +73,21 @@ def account(found: WarehouseStatus, period: Period, rejected: Sequence[Sequence[
         trend=points,
         notes=notes,
     )
+
+
+def breakdown(found: WarehouseStatus, period: Period) -> Breakdown:
+    """By source, of the hours of the period, which is of whole hours."""
+    counts: dict[str, Counter[str]] = {}
+    for hour in found.hours:
+        if hour.hour is None or not period.since <= hour.hour < period.until:
+            continue
+        of = counts.setdefault(hour.source, Counter())
+        of["waiting"] += hour.pending
+        of["filtered"] += hour.filtered
+        of["failed"] += hour.rejected
+        of["delivered"] += hour.loaded + hour.duplicates
+    slug = found.warehouse.slug if found.warehouse else ""
+    return Breakdown(slug=slug, by_source=by_source(counts), notes=(_HOURS, _NAMES))
 
 
 _SUMMED: Final = ("accepted", "rejected", "waiting", "filtered", "retrying", "failed", "delivered")

@@ -69,6 +69,7 @@ class Point(msgspec.Struct, frozen=True):
     retrying: int = 0
     failed: int = 0
     delivered: int = 0
+    p50_seconds: float | None = None
     p95_seconds: float | None = None
 
 
@@ -84,6 +85,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     error: str = ""
     error_since: datetime | None = None
+    next_at: datetime | None = None
+    """When a request is tried again, while nothing gets through and events wait."""
     since: datetime
     until: datetime
     accepted: int = 0
@@ -142,7 +145,7 @@ def _told(place: Place, period: Period, span: Span, found: Tallies, errors: Sequ
     latencies: Counter[int] = Counter()
     for of in found.latencies.values():
         latencies.update(of)
-    since = found.state.get("since")
+    since, next_at = found.state.get("since"), found.state.get("next_at")
     is_balanced = not found.surplus and not found.missing
     problem = f"the books do not add up: {found.surplus:,} outcomes too many, {found.missing:,} too few; report it"
     return Account(
@@ -152,6 +155,7 @@ def _told(place: Place, period: Period, span: Span, found: Tallies, errors: Sequ
         state=place.state or str(found.state.get("state", "not begun")),
         error=str(found.state.get("error", "")),
         error_since=datetime.fromtimestamp(since, UTC) if since else None,
+        next_at=datetime.fromtimestamp(next_at, UTC) if next_at and place.state is None else None,
         since=period.since,
         until=period.until,
         **sums,
@@ -195,6 +199,7 @@ def _points(span: Span, found: Tallies) -> list[Point]:
                 rejected=found.refused.get(bucket, 0),
                 waiting=waiting,
                 **{outcome: counts[outcome] for outcome in OUTCOMES},
+                p50_seconds=percentile(found.latencies.get(bucket, {}), 0.5),
                 p95_seconds=percentile(found.latencies.get(bucket, {}), 0.95),
             )
         )

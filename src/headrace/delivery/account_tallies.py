@@ -61,6 +61,8 @@ class Tallies(NamedTuple):
     refused: Mapping[int, int]
     waiting_since: int | None
     """The minute of the oldest event that waits."""
+    waiting_by_source: Mapping[str, int]
+    """Of the period."""
     entries_behind: int
     """Entries of the log between the position and the log's end, of any source."""
     surplus: int
@@ -108,7 +110,7 @@ def read(file: Path, span: Span, added: int) -> Tallies | None:
         connections = _connections(connected, arrivals.places, added)
         counts = _counts(books, span)
         latencies = _latencies(books, span)
-        waiting, waiting_since = _waiting(books, span, arrivals, connections)
+        waiting, waiting_since, waiting_by_source = _waiting(books, span, arrivals, connections)
         surplus, missing = _imbalance(books, span, max(span.since, added), arrivals, connections, counts)
     refused: Counter[int] = Counter()
     for row in arrivals.rows:
@@ -116,7 +118,7 @@ def read(file: Path, span: Span, added: int) -> Tallies | None:
         if of is not None and of.since < row.bucket + span.step and row.bucket <= of.until:
             refused[row.bucket] += row.refused
     return Tallies(
-        counts, latencies, waiting, refused, waiting_since, arrivals.entries_behind, surplus, missing, state
+        counts, latencies, waiting, refused, waiting_since, waiting_by_source, arrivals.entries_behind, surplus, missing, state
     )  # fmt: skip
 
 
@@ -227,14 +229,15 @@ def _connections(
 
 def _waiting(
     books: sqlite3.Connection, span: Span, arrivals: _Arrivals, connections: Mapping[str, _Connection]
-) -> tuple[dict[int, int], int | None]:
-    """By bucket of the period, and the oldest minute of all in which something waits."""
+) -> tuple[dict[int, int], int | None, dict[str, int]]:
+    """By bucket of the period, the oldest minute of all in which something waits, and by source of the period."""
     since = arrivals.done_before
     if since >= _NEVER or not arrivals.recent:
-        return {}, None
+        return {}, None, {}
     taken = _by_minute_and_source(books, "minutes", since)
     before = _by_minute_and_source(books, "before", since)
     waiting: Counter[int] = Counter()
+    by_source: Counter[str] = Counter()
     oldest: int | None = None
     for (minute, source), accepted in arrivals.recent.items():
         of = connections.get(source)
@@ -245,7 +248,8 @@ def _waiting(
             oldest = minute if oldest is None else min(minute, oldest)
             if span.since <= minute < span.until:
                 waiting[span.bucket(minute)] += rest
-    return dict(waiting), oldest
+                by_source[source] += rest
+    return dict(waiting), oldest, dict(by_source)
 
 
 def _by_minute_and_source(books: sqlite3.Connection, table: str, since: int) -> dict[tuple[int, str], int]:

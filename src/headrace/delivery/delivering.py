@@ -109,6 +109,8 @@ class Delivering:
         self._is_gone = False
         self.error = ""
         self._error_since: float | None = None
+        self._pause: tuple[float | None, float | None] = (None, None)
+        """Until when nobody sends: of the circuit, and as seconds since 1970."""
         self._has_waiting = False
 
     # The loop.
@@ -460,7 +462,17 @@ class Delivering:
             "state": "waiting" if self.breaker.is_open else "failing" if self.error else "delivering",
             "error": self.error,
             "since": self._error_since,
+            "next_at": self._next_at(),
         }
+
+    def _next_at(self) -> float | None:
+        """When a request is tried again while nothing gets through; the same as long as that moment stays."""
+        until = self.breaker.open_until
+        if until is None:
+            self._pause = (None, None)
+        elif until != self._pause[0]:
+            self._pause = (until, round(self._now() + until - time.monotonic(), 3))
+        return self._pause[1]
 
     def _note_error(self, text: str) -> None:
         if bool(text) != bool(self.error):

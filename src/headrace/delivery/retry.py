@@ -49,6 +49,11 @@ class Breaker:
     def is_open(self) -> bool:
         return self._open_until is not None
 
+    @property
+    def open_until(self) -> float | None:
+        """When the next one may be tried; None while it is closed."""
+        return self._open_until
+
     def state(self, now: float) -> BreakerState:
         if self._open_until is None:
             return "closed"

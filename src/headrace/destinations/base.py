@@ -189,6 +189,8 @@ class DestinationKind:
     required: ClassVar[Mapping[str, Sequence[str]]] = {}
     """Fields without which an event of a type (`*`: any) cannot be sent; `a|b` means one of both."""
     batching: ClassVar[Batching] = Batching()
+    runs_code: ClassVar[bool] = False
+    """Its settings say what program runs on this machine: over the API they are an admin's."""
     Settings: ClassVar[type[DestinationSettings]] = DestinationSettings
 
     def __init__(self, settings: DestinationSettings, place: Place) -> None:

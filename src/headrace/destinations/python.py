@@ -65,6 +65,7 @@ class PythonKind(DestinationKind):
     )
     drops_repeats = "The function itself, by the event's messageId: the same event may come again."
     batching = Batching(events=MOST_EVENTS, bytes=8_000_000)
+    runs_code = True
     Settings = PythonSettings
 
     def __init__(self, settings: DestinationSettings, place: Place) -> None:
