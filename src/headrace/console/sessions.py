@@ -30,7 +30,7 @@ class SessionShown(msgspec.Struct, frozen=True, kw_only=True):
 
     needs_setup: bool = False
     needs_setup_code: bool = False
-    is_logged_in: bool = False
+    logged_in: bool = False
     name: str = ""
     email: str = ""
     person: int | None = None
@@ -107,7 +107,7 @@ def routes(worker: Worker, who: Who) -> list[Any]:
         requester = who(request)
         if requester is not None:
             return SessionShown(
-                is_logged_in=True,
+                logged_in=True,
                 name=requester.name,
                 role=requester.role,
                 version=__version__,
@@ -187,7 +187,7 @@ def _known(worker: Worker, request: Asked) -> Known:
 
 def _shown(logins: Logins, found: Known) -> SessionShown:
     return SessionShown(
-        is_logged_in=True,
+        logged_in=True,
         name=found.name,
         email=found.email,
         person=found.session.person,
