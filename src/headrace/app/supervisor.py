@@ -98,7 +98,8 @@ class Supervisor:
         _raise_descriptor_limit()
         folder.prepare(config.folder)
         self._lock = folder.lock(config.folder, patience_seconds=2.0)
-        Workspace.open(config.folder).close()
+        with Workspace.open(config.folder) as workspace:
+            self.setup_code = workspace.setup_code() if workspace.people().nobody() else ""
         self._collecting = folder.listen_tcp(*settings.address(config.collector.listen), "--collector")
         self._console = folder.listen_tcp(*settings.address(config.console.listen), "--console")
         folder.note_address(self._lock, self.collector_url)

@@ -21,7 +21,7 @@ def serve(
         str | None, typer.Option(metavar="HOST:PORT", help="Where the tracking API listens. [default: 127.0.0.1:8000]")
     ] = None,
     console: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Where the worker answers. [default: 127.0.0.1:8001]")
+        str | None, typer.Option(metavar="HOST:PORT", help="Where the console, /health and /metrics answer. [default: 127.0.0.1:8001]")
     ] = None,
     config: ConfigFile = None,
 ) -> None:
@@ -38,7 +38,9 @@ def serve(
     print_line(
         f"headrace collects on {supervisor.collector_url} and keeps everything in {plain(chosen.folder.absolute())}"
     )
-    print_line(
-        f"health of the worker: {supervisor.console_url}/health; Ctrl-C stops after storing all that was accepted"
-    )
+    print_line(f"console: {supervisor.console_url}; Ctrl-C stops after storing all that was accepted")
+    if supervisor.setup_code:
+        print_line(
+            f"first start: open the console and choose a password; from another machine it asks for the setup code {supervisor.setup_code}"
+        )
     supervisor.run()
