@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ import msgspec
 
 from headrace.config import WarehouseConfig
 from headrace.errors import ConfigError, QueryError
-from headrace.reports import building, fitting, funnel, holdout, planning
+from headrace.reports import building, crossing, fitting, funnel, holdout, offering, planning
 from headrace.reports.answers import (
     NO_ENGINE,
     NO_MODEL,
@@ -27,8 +28,10 @@ from headrace.reports.answers import (
     answer,
     fields_shown,
 )
+from headrace.reports.crossing import Asked, TableAnswer, TableOrder, table_answer
 from headrace.reports.model.engine import engine
 from headrace.reports.model.kept import kept, mail_sources
+from headrace.reports.offering import Offers, Values, ValuesOrder
 from headrace.reports.place import Place
 from headrace.reports.request import ReportRequest, settled
 from headrace.warehouses.base import Columns, ColumnType, Deriving, QueryResult, TableName, Warehouse
@@ -87,6 +90,32 @@ class Reporting:
         with self._opened(warehouse) as found:
             return self._standing(found) if isinstance(found.warehouse, Deriving) else None
 
+    def table(self, order: TableOrder) -> TableAnswer:
+        """A report as rows by columns, with totals."""
+        now = datetime.now(UTC)
+        started = time.perf_counter()
+        with self._opened(order.request.warehouse) as found:
+            place = self._place(found, planning.STEP)
+
+            def ask(request: ReportRequest) -> Asked:
+                plan = planning.planned(request, place)
+                sql = building.built(plan, place)
+                result = self._query(found, sql, planning.STEP)
+                return Asked(result.rows, plan, sql, result.truncated)
+
+            crossed = crossing.crossed(order, ask, now)
+            seconds = time.perf_counter() - started
+            return table_answer(crossed, self._standing(found), seconds, order.request.zone)
+
+    def offers(self, request: ReportRequest) -> Offers:
+        """Which fields go with it; no warehouse is asked."""
+        return offering.offers(request, self._unasked())
+
+    def values(self, order: ValuesOrder) -> Values:
+        request, field = offering.values_request(order, self._unasked())
+        answered = self.report(request)
+        return offering.values(order, field, answered.columns[1].name, answered.rows)
+
     def arrow(self, request: ReportRequest) -> Any:
         """A pyarrow.Table."""
         request = settled(request, datetime.now(UTC))
@@ -104,8 +133,11 @@ class Reporting:
 
     def misfits(self, request: ReportRequest) -> list[str]:
         """What of it does not fit, a sentence each; no warehouse is asked."""
-        settings = kept(self._workspace).settings
-        return fitting.misfits(request, Place(engine("duckdb"), {}, mail_sources(self._sources()), settings))
+        return fitting.misfits(request, self._unasked())
+
+    def _unasked(self) -> Place:
+        """Of no warehouse, for what is the same on all."""
+        return Place(engine("duckdb"), {}, mail_sources(self._sources()), kept(self._workspace).settings)
 
     def funnel(self, order: FunnelOrder) -> FunnelAnswer:
         request = order.request(datetime.now(UTC))

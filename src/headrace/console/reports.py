@@ -20,6 +20,8 @@ from headrace.reports.answers import (
     ReportAnswer,
     ReportSql,
 )
+from headrace.reports.crossing import TableAnswer, TableOrder
+from headrace.reports.offering import Offers, Values, ValuesOrder
 from headrace.reports.request import ReportRequest
 
 ARROW_STREAM: Final = "application/vnd.apache.arrow.stream"
@@ -30,6 +32,12 @@ class Reports(Protocol):
     """All may be called from any thread and raise HeadraceError."""
 
     def report(self, request: ReportRequest) -> ReportAnswer: ...
+
+    def table(self, order: TableOrder) -> TableAnswer: ...
+
+    def offers(self, request: ReportRequest) -> Offers: ...
+
+    def values(self, order: ValuesOrder) -> Values: ...
 
     def arrow(self, request: ReportRequest) -> Any:
         """A pyarrow.Table."""
@@ -95,4 +103,25 @@ def routes(worker: Worker, stream: Callable[[Any], bytes]) -> list[Any]:
         show_presets,
         run_funnel,
         run_holdout,
+        *_building(worker),
     ]
+
+
+def _building(worker: Worker) -> list[Any]:
+    """What a page needs on which reports are put together."""
+
+    @post("/reports/table", role="viewer", sync_to_thread=True, status_code=200)
+    def run_table_report(
+        data: Annotated[TableOrder, Body(description="A report as rows by columns, with totals")],
+    ) -> TableAnswer:
+        return worker.reports.table(data)
+
+    @post("/reports/offers", role="viewer", sync_to_thread=True, status_code=200)
+    def offer_fields(data: Annotated[ReportRequest, Body(description="What is chosen so far")]) -> Offers:
+        return worker.reports.offers(data)
+
+    @post("/reports/values", role="viewer", sync_to_thread=True, status_code=200)
+    def list_values(data: Annotated[ValuesOrder, Body(description="The field, and the report around it")]) -> Values:
+        return worker.reports.values(data)
+
+    return [run_table_report, offer_fields, list_values]
