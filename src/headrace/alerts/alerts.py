@@ -171,16 +171,24 @@ def _is_older(written: datetime | None, now: datetime | None) -> bool:
 
 def attempt(workspace: WorkspaceAlerts, channel: Channel, notice: Notice, outside: Outside) -> tuple[Result, str]:
     """Send a notice once. The error has no secret of the channel in it; it may be there for a delivered one too. Never raises."""
-    secrets: Mapping[str, Any] = {}
     try:
         settings = workspace.revealed_settings(channel.slug)
-        secrets = workspace.secrets(channel)
-        result = channels.configured(channel.kind, settings).send(notice, outside)
+    except HeadraceError as error:
+        return Result("failed", "INVALID_SETTINGS"), str(error)
+    return attempt_with(channel.kind, settings, workspace.secrets_among(channel.kind, settings), notice, outside)
+
+
+def attempt_with(
+    kind: str, settings: Mapping[str, Any], secrets: Mapping[str, Any], notice: Notice, outside: Outside
+) -> tuple[Result, str]:
+    """The same with settings in clear, of which `secrets` are the secret ones."""
+    try:
+        result = channels.configured(kind, settings).send(notice, outside)
     except (HeadraceError, msgspec.ValidationError) as error:
         return Result("failed", "INVALID_SETTINGS"), hidden(str(error), secrets)
     except Exception as error:  # noqa: BLE001 - an alert must survive it, and its text must not be logged as it is
         text = hidden(f"{type(error).__name__}: {error}", secrets)
-        logger.error("alerts: sending to %s failed in an unforeseen way: %s", channel.slug, text)  # noqa: TRY400 - no secret
+        logger.error("alerts: sending by %s failed in an unforeseen way: %s", kind, text)  # noqa: TRY400 - no secret
         return Result("retry", "INTERNAL"), text
     return result, hidden(" ".join(part for part in (result.code, result.detail) if part), secrets)
 

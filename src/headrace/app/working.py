@@ -17,6 +17,7 @@ import uvicorn
 import uvloop
 
 from headrace.app import destination_trials, folder, tasks
+from headrace.app.alert_orders import AlertOrders
 from headrace.app.alerting import Alerting, WorkerFigures
 from headrace.app.archiving import Archive
 from headrace.app.deliveries import Deliveries
@@ -78,6 +79,7 @@ class Worker:
         self.accounts = DeliveryAccounts(config, self._workspace, self.status, self._ask)
         self._tracer = Tracer(config, self._workspace, self.accounts, self.archive.readers, self.status, self._ask)
         self.recent = RecentEvents(self.archive.readers)
+        self.alerts = AlertOrders(config, self._workspace)
         self.destinations = DestinationOrders(config, self._workspace, self.notice)
         self.jobs = Jobs()
         self.email = EmailModelSettings(self._workspace, self._ask)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -16,7 +16,6 @@ from headrace.cli.output import print_json, print_line, print_table
 if TYPE_CHECKING:
     from headrace.alerts.kept import State
     from headrace.workspace.alerts import Alert, WorkspaceAlerts
-    from headrace.workspace.workspace import Workspace
 
 commands: Final = typer.Typer(
     no_args_is_help=True, help="Be told when deliveries fail, sources fall silent or a warehouse is late."
@@ -57,10 +56,11 @@ def add(
 ) -> None:
     """Add an alert: the server looks every half minute, and tells its channels when the condition holds and when it is over."""
     from headrace.alerts.conditions import condition as named  # noqa: PLC0415 - --help needs none of it
+    from headrace.app.alert_orders import subject_is_there  # noqa: PLC0415 - as above
 
     settings = assignments.settings(named(condition).Settings, given or [])
     with opened(data, config, create=True) as place:
-        _subject_is_there(place.workspace, settings)
+        subject_is_there(place.workspace, settings)
         alert = place.alerts.add_alert(condition, name, settings, to or [])
         state = place.state
     _answer(alert, state, as_json=as_json)
@@ -68,20 +68,11 @@ def add(
         print_line(f"\nTry its channels: headrace alert test {alert.slug}")
 
 
-def _subject_is_there(workspace: Workspace, settings: Mapping[str, Any]) -> None:
-    """An alert on what is not there would be silent for ever. Raises NotFoundError."""
-    for name, one in (
-        ("source", workspace.source),
-        ("destination", workspace.destination),
-        ("warehouse", workspace.warehouse),
-    ):
-        if settings.get(name):
-            one(str(settings[name]))
-
-
 @commands.command("list")
 def list_alerts(*, data: Data = None, config: ConfigFile = None, as_json: Json = False) -> None:
     """List the alerts, and which of them hold now."""
+    from headrace.alerts.shown import state_of  # noqa: PLC0415 - --help needs none of it
+
     with opened(data, config) as place:
         alerts, state = place.alerts.snapshot().alerts, place.state
     if as_json:
@@ -94,7 +85,7 @@ def list_alerts(*, data: Data = None, config: ConfigFile = None, as_json: Json =
                 alert.slug,
                 alert.nickname,
                 alert.kind,
-                alert_shown.condition_of(alert, state),
+                state_of(alert, state),
                 ", ".join(state.lasting.get(alert.slug, {})) if state else "",
                 ", ".join(alert.channels),
             )
@@ -130,12 +121,13 @@ def set_settings(
 ) -> None:
     """Change an alert's settings; those that are not named stay. With --to, its channels are those."""
     from headrace.alerts.conditions import condition  # noqa: PLC0415 - --help needs none of it
+    from headrace.app.alert_orders import subject_is_there  # noqa: PLC0415 - as above
 
     if not given and not unset and not to:
         raise typer.BadParameter("give KEY=VALUE, --unset KEY or --to CHANNEL")
     with opened(data, config) as place:
         changes = assignments.settings(condition(place.alerts.alert(slug).kind).Settings, given or [])
-        _subject_is_there(place.workspace, changes)
+        subject_is_there(place.workspace, changes)
         alert = place.alerts.set_alert(slug, {**dict.fromkeys(unset or []), **changes}, to or None)
         _answer(alert, place.state, as_json=as_json)
 
@@ -143,10 +135,12 @@ def set_settings(
 @commands.command("test")
 def check(slug: Slug, *, data: Data = None, config: ConfigFile = None, as_json: Json = False) -> None:
     """Send a test notice to each of its channels now; exit code 1 when one does not take it."""
+    from headrace.app import alert_trials  # noqa: PLC0415 - --help needs none of it
+
     with opened(data, config) as place:
         alert = place.alerts.alert(slug)
         told = [place.alerts.channel(channel) for channel in alert.channels]
-        results = alert_test.tried(place.chosen, place.alerts, told, alert_test.of_alert(alert))
+        results = alert_trials.tried(place.chosen, place.alerts, told, alert_trials.of_alert(alert))
     alert_test.answer(results, as_json=as_json)
 
 

@@ -117,9 +117,12 @@ def set_settings(
 @commands.command("test")
 def check(slug: Slug, *, data: Data = None, config: ConfigFile = None, as_json: Json = False) -> None:
     """Send a test notice to it now; exit code 1 when it does not take it."""
+    from headrace.app import alert_trials  # noqa: PLC0415 - --help needs none of it
+
     with opened(data, config) as place:
         channel = place.alerts.channel(slug)
-        results = alert_test.tried(place.chosen, place.alerts, [channel], alert_test.of_channel(channel))
+        part = alert_trials.of_channel(channel.nickname, channel.slug)
+        results = alert_trials.tried(place.chosen, place.alerts, [channel], part)
     alert_test.answer(results, as_json=as_json)
 
 

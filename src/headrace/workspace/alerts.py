@@ -141,9 +141,18 @@ class WorkspaceAlerts:
         with self._database.read() as connection:
             return self._channels.revealed(connection, self._secret, slug)
 
-    def secrets(self, channel: Channel) -> dict[str, Any]:
-        """Only the secret ones, in clear, to keep them out of texts (`hidden`)."""
-        return self._channels.secrets_of(channel.kind, self.revealed_settings(channel.slug))
+    def secrets_among(self, kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Of a channel's settings in clear the secret ones, to keep them out of texts (`hidden`)."""
+        return self._channels.secrets_of(kind, settings)
+
+    def checked_channel(self, kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings as they would be kept, in clear. Raises ConfigError and NotFoundError."""
+        return self._channels.checked(kind, given)
+
+    def channel_settings_after(self, slug: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """What `revealed_settings` would be after `set_channel`. Raises ConfigError and NotFoundError."""
+        with self._database.read() as connection:
+            return self._channels.after(connection, self._secret, slug, changes)
 
     def add_channel(self, kind: str, nickname: str, given: Mapping[str, Any]) -> Channel:
         """Raises ConfigError and NotFoundError."""
@@ -155,10 +164,12 @@ class WorkspaceAlerts:
                 connection, self._secret, checked, slug=slug, kind=kind, nickname=nickname, created_at=self._clock()
             )
 
-    def set_channel(self, slug: str, changes: Mapping[str, Any]) -> Channel:
+    def set_channel(self, slug: str, changes: Mapping[str, Any], nickname: str | None = None) -> Channel:
         """Settings that are not named stay, and so does a secret whose own mask is given; None takes one back to its default."""
+        named = {} if nickname is None else {"nickname": names.nickname(nickname)}
         with self._database.write() as connection:
-            return self._channels.set_settings(connection, self._secret, slug, changes)
+            channel = self._channels.set_settings(connection, self._secret, slug, changes)
+            return self._channels.update(connection, slug, **named) if named else channel
 
     def remove_channel(self, slug: str) -> Channel:
         """Raises NotFoundError, and ConfigError while an alert tells it."""
@@ -196,13 +207,20 @@ class WorkspaceAlerts:
             )
             return self._alerts.changed(connection, slug)
 
-    def set_alert(self, slug: str, changes: Mapping[str, Any], channels: Iterable[str] | None = None) -> Alert:
+    def set_alert(
+        self,
+        slug: str,
+        changes: Mapping[str, Any],
+        channels: Iterable[str] | None = None,
+        nickname: str | None = None,
+    ) -> Alert:
         """Settings that are not named stay; None takes one back to its default. `channels` replaces all. Raises ConfigError."""
         with self._database.write() as connection:
             alert = self._alerts.one(connection, slug)
             told = alert.channels if channels is None else self._tellable(connection, channels)
             merged = self._alerts.merged(alert, alert.settings, changes)
-            return self._alerts.update(connection, slug, settings=merged, channels=list(told))
+            called = alert.nickname if nickname is None else names.nickname(nickname)
+            return self._alerts.update(connection, slug, settings=merged, channels=list(told), nickname=called)
 
     def pause(self, slug: str) -> Alert:
         """Nothing is watched until it is resumed."""
