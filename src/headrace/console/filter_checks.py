@@ -38,7 +38,7 @@ class FilterOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     events: Annotated[int, msgspec.Meta(ge=0, le=MOST_EVENTS)] = 200
 
 
-class EventShown(msgspec.Struct, frozen=True):
+class RecentEvent(msgspec.Struct, frozen=True):
     """`sent` is the event in Segment's form, as it came from its source."""
 
     source: str
@@ -63,10 +63,10 @@ class FilterChecked(msgspec.Struct, frozen=True, kw_only=True):
     unreadable: int = 0
     is_all: bool = True
     oldest: datetime | None = None
-    examples: Sequence[EventShown] = ()
+    examples: Sequence[RecentEvent] = ()
 
 
-class FieldShown(msgspec.Struct, frozen=True):
+class FilterField(msgspec.Struct, frozen=True):
     """`path` as it is written in an expression. `types` and `values` are those that were seen, `events` of how many events."""
 
     path: str
@@ -76,10 +76,10 @@ class FieldShown(msgspec.Struct, frozen=True):
     events: int = 0
 
 
-class FieldsShown(msgspec.Struct, frozen=True):
+class FilterFields(msgspec.Struct, frozen=True):
     """The words of the language, and the fields that the newest `events` events have."""
 
-    fields: Sequence[FieldShown]
+    fields: Sequence[FilterField]
     signs: Sequence[str]
     words: Sequence[str]
     functions: Sequence[str]
@@ -114,11 +114,11 @@ def routes(worker: Worker) -> list[Any]:
         return checked(data, worker.recent)
 
     @get("/filters/fields", role="viewer", sync_to_thread=True)
-    def show_filter_fields(source: FromQuery[list[str] | None] = None) -> FieldsShown:
+    def show_filter_fields(source: FromQuery[list[str] | None] = None) -> FilterFields:
         return fields_of(worker.recent.newest(source or (), MOST_EVENTS).events)
 
     @get("/events/recent", role="viewer", sync_to_thread=True)
-    def show_recent_events(source: FromQuery[list[str] | None] = None) -> Sequence[EventShown]:
+    def show_recent_events(source: FromQuery[list[str] | None] = None) -> Sequence[RecentEvent]:
         return [shown(event, fits=True) for event in worker.recent.newest(source or (), _SHOWN).events]
 
     return [check_filter, show_filter_fields, show_recent_events]
@@ -175,8 +175,8 @@ def _varied(events: Sequence[Event]) -> Sequence[Event]:
     return [*first, *(event for event in events if event not in first)][:EXAMPLES]
 
 
-def shown(event: Event, *, fits: bool) -> EventShown:
-    return EventShown(
+def shown(event: Event, *, fits: bool) -> RecentEvent:
+    return RecentEvent(
         event.source,
         event.type,
         event.event or event.name,
@@ -190,16 +190,16 @@ def shown(event: Event, *, fits: bool) -> EventShown:
 # Fields.
 
 
-def fields_of(events: Sequence[Event]) -> FieldsShown:
+def fields_of(events: Sequence[Event]) -> FilterFields:
     seen: dict[Path, _Seen] = {}
     for event in events:
         for path, value in _values(event):
             if path in seen or len(seen) < MOST_FIELDS:
                 seen.setdefault(path, _Seen()).add(value)
-    own = [FieldShown(name, text) for name, text in of_filters.FIELDS.items()]
+    own = [FilterField(name, text) for name, text in of_filters.FIELDS.items()]
     found = sorted(seen.items(), key=lambda each: (-each[1].events, str(each[0])))
     event_names = Counter(event.event for event in events if event.event)
-    return FieldsShown(
+    return FilterFields(
         [*own, *(of.shown(path) for path, of in found)],
         of_filters.SIGNS,
         of_filters.WORDS,
@@ -223,8 +223,8 @@ class _Seen:
             text = msgspec.json.encode(value).decode()
             self.values.setdefault(text if len(text) <= _VALUE_CHARACTERS else f"{text[: _VALUE_CHARACTERS - 1]}…")
 
-    def shown(self, path: Path) -> FieldShown:
-        return FieldShown(str(path), "", sorted(self.types), list(self.values), self.events)
+    def shown(self, path: Path) -> FilterField:
+        return FilterField(str(path), "", sorted(self.types), list(self.values), self.events)
 
 
 _TYPES: Final[Mapping[type, str]] = {

@@ -4,6 +4,233 @@
  */
 
 export interface paths {
+    "/api/v1/account/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** ChangeOwnPassword */
+        put: operations["ApiV1AccountPasswordChangeOwnPassword"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/account/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ShowOwnSessions */
+        get: operations["ApiV1AccountSessionsShowOwnSessions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/account/sessions/{session}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** EndOwnSession */
+        delete: operations["ApiV1AccountSessionsEndOwnSession"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alert-channel-tests": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** TestUnsavedAlertChannel */
+        post: operations["ApiV1AlertChannelTestsTestUnsavedAlertChannel"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alert-channels": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ListAlertChannels */
+        get: operations["ApiV1AlertChannelsListAlertChannels"];
+        put?: never;
+        /** AddAlertChannel */
+        post: operations["ApiV1AlertChannelsAddAlertChannel"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alert-channels/{slug}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ShowAlertChannel */
+        get: operations["ApiV1AlertChannelsSlugShowAlertChannel"];
+        put?: never;
+        post?: never;
+        /** RemoveAlertChannel */
+        delete: operations["ApiV1AlertChannelsSlugRemoveAlertChannel"];
+        options?: never;
+        head?: never;
+        /** ChangeAlertChannel */
+        patch: operations["ApiV1AlertChannelsSlugChangeAlertChannel"];
+        trace?: never;
+    };
+    "/api/v1/alert-channels/{slug}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** TestAlertChannel */
+        post: operations["ApiV1AlertChannelsSlugTestTestAlertChannel"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alert-kinds": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ListAlertKinds */
+        get: operations["ApiV1AlertKindsListAlertKinds"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alerts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ListAlerts */
+        get: operations["ApiV1AlertsListAlerts"];
+        put?: never;
+        /** AddAlert */
+        post: operations["ApiV1AlertsAddAlert"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alerts/{slug}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ShowAlert */
+        get: operations["ApiV1AlertsSlugShowAlert"];
+        put?: never;
+        post?: never;
+        /** RemoveAlert */
+        delete: operations["ApiV1AlertsSlugRemoveAlert"];
+        options?: never;
+        head?: never;
+        /** ChangeAlert */
+        patch: operations["ApiV1AlertsSlugChangeAlert"];
+        trace?: never;
+    };
+    "/api/v1/alerts/{slug}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** TestAlert */
+        post: operations["ApiV1AlertsSlugTestTestAlert"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/campaigns": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** ListCampaigns */
+        post: operations["ApiV1CampaignsListCampaigns"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/campaigns/compare": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** CompareCampaigns */
+        post: operations["ApiV1CampaignsCompareCompareCampaigns"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/catalog": {
         parameters: {
             query?: never;
@@ -38,6 +265,109 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/configuration": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ShowConfiguration */
+        get: operations["ApiV1ConfigurationShowConfiguration"];
+        put?: never;
+        /** ApplyConfiguration */
+        post: operations["ApiV1ConfigurationApplyConfiguration"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/debugger/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ListEvents */
+        get: operations["ApiV1DebuggerEventsListEvents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/debugger/events/{partition}/{offset}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ShowStoredEvent */
+        get: operations["ApiV1DebuggerEventsPartitionOffsetShowStoredEvent"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/debugger/events/{partition}/{offset}/way": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ShowWay */
+        get: operations["ApiV1DebuggerEventsPartitionOffsetWayShowWay"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/debugger/rows": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ShowRowsOfEvent */
+        get: operations["ApiV1DebuggerRowsShowRowsOfEvent"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/debugger/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** StreamEvents */
+        get: operations["ApiV1DebuggerStreamStreamEvents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/deliveries": {
         parameters: {
             query?: never;
@@ -64,6 +394,23 @@ export interface paths {
         };
         /** ShowDelivery */
         get: operations["ApiV1DeliveriesSlugShowDelivery"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/deliveries/{slug}/breakdown": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ShowBreakdown */
+        get: operations["ApiV1DeliveriesSlugBreakdownShowBreakdown"];
         put?: never;
         post?: never;
         delete?: never;
@@ -402,6 +749,108 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/events/{message_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ShowEvent */
+        get: operations["ApiV1EventsMessageIdShowEvent"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/events/recent": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ShowRecentEvents */
+        get: operations["ApiV1EventsRecentShowRecentEvents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/filters/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** CheckFilter */
+        post: operations["ApiV1FiltersCheckCheckFilter"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/filters/fields": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ShowFilterFields */
+        get: operations["ApiV1FiltersFieldsShowFilterFields"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/invitations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** TakeUpInvitation */
+        post: operations["ApiV1InvitationsTakeUpInvitation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/invitations/show": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** ShowInvitation */
+        post: operations["ApiV1InvitationsShowShowInvitation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/jobs/{number}": {
         parameters: {
             query?: never;
@@ -413,6 +862,23 @@ export interface paths {
         get: operations["ApiV1JobsNumberShowJob"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{number}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** CancelJob */
+        post: operations["ApiV1JobsNumberCancelCancelJob"];
         delete?: never;
         options?: never;
         head?: never;
@@ -504,6 +970,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/reports/batch": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** RunReports */
+        post: operations["ApiV1ReportsBatchRunReports"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/reports/fields": {
         parameters: {
             query?: never;
@@ -572,6 +1055,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/reports/offers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** OfferFields */
+        post: operations["ApiV1ReportsOffersOfferFields"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/reports/presets": {
         parameters: {
             query?: never;
@@ -600,6 +1100,40 @@ export interface paths {
         put?: never;
         /** ShowReportSql */
         post: operations["ApiV1ReportsSqlShowReportSql"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/reports/table": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** RunTableReport */
+        post: operations["ApiV1ReportsTableRunTableReport"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/reports/values": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** ListValues */
+        post: operations["ApiV1ReportsValuesListValues"];
         delete?: never;
         options?: never;
         head?: never;
@@ -643,6 +1177,147 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ShowSession */
+        get: operations["ApiV1SessionShowSession"];
+        put?: never;
+        /** LogIn */
+        post: operations["ApiV1SessionLogIn"];
+        /** LogOut */
+        delete: operations["ApiV1SessionLogOut"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/setup": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** SetUp */
+        post: operations["ApiV1SetupSetUp"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sources": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ListSources */
+        get: operations["ApiV1SourcesListSources"];
+        put?: never;
+        /** AddSource */
+        post: operations["ApiV1SourcesAddSource"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sources/{slug}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ShowSource */
+        get: operations["ApiV1SourcesSlugShowSource"];
+        put?: never;
+        post?: never;
+        /** RemoveSource */
+        delete: operations["ApiV1SourcesSlugRemoveSource"];
+        options?: never;
+        head?: never;
+        /** ChangeSource */
+        patch: operations["ApiV1SourcesSlugChangeSource"];
+        trace?: never;
+    };
+    "/api/v1/sources/{slug}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ListEventsOfSource */
+        get: operations["ApiV1SourcesSlugEventsListEventsOfSource"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sources/{slug}/keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** RotateWriteKey */
+        post: operations["ApiV1SourcesSlugKeysRotateWriteKey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sources/{slug}/keys/{last_four}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** RetireWriteKey */
+        delete: operations["ApiV1SourcesSlugKeysLastFourRetireWriteKey"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sources/names": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** CheckSourceNames */
+        post: operations["ApiV1SourcesNamesCheckSourceNames"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/status": {
         parameters: {
             query?: never;
@@ -677,6 +1352,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/warehouses": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ListWarehouses */
+        get: operations["ApiV1WarehousesListWarehouses"];
+        put?: never;
+        /** AddWarehouse */
+        post: operations["ApiV1WarehousesAddWarehouse"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/warehouses/{slug}": {
         parameters: {
             query?: never;
@@ -686,6 +1379,42 @@ export interface paths {
         };
         /** ShowWarehouse */
         get: operations["ApiV1WarehousesSlugShowWarehouse"];
+        put?: never;
+        post?: never;
+        /** RemoveWarehouse */
+        delete: operations["ApiV1WarehousesSlugRemoveWarehouse"];
+        options?: never;
+        head?: never;
+        /** ChangeWarehouse */
+        patch: operations["ApiV1WarehousesSlugChangeWarehouse"];
+        trace?: never;
+    };
+    "/api/v1/warehouses/{slug}/checks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** CheckWarehouse */
+        post: operations["ApiV1WarehousesSlugChecksCheckWarehouse"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/warehouses/{slug}/job-kinds": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ListJobKinds */
+        get: operations["ApiV1WarehousesSlugJobKindsListJobKinds"];
         put?: never;
         post?: never;
         delete?: never;
@@ -701,10 +1430,198 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /** ListJobs */
+        get: operations["ApiV1WarehousesSlugJobsListJobs"];
         put?: never;
         /** OrderJob */
         post: operations["ApiV1WarehousesSlugJobsOrderJob"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/warehouses/{slug}/loads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ListLoads */
+        get: operations["ApiV1WarehousesSlugLoadsListLoads"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/warehouses/{slug}/misfits": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ListMisfits */
+        get: operations["ApiV1WarehousesSlugMisfitsListMisfits"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/warehouses/{slug}/rejected": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ListRejectedRows */
+        get: operations["ApiV1WarehousesSlugRejectedListRejectedRows"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/warehouses/{slug}/selections": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ListSelections */
+        get: operations["ApiV1WarehousesSlugSelectionsListSelections"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/warehouses/{slug}/selections/{source}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** ChangeSelection */
+        put: operations["ApiV1WarehousesSlugSelectionsSourceChangeSelection"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/warehouses/{slug}/selections/{source}/trials": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** TrySelection */
+        post: operations["ApiV1WarehousesSlugSelectionsSourceTrialsTrySelection"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/warehouses/{slug}/state": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ShowWarehouseState */
+        get: operations["ApiV1WarehousesSlugStateShowWarehouseState"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/warehouses/{slug}/tables": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ListTables */
+        get: operations["ApiV1WarehousesSlugTablesListTables"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/warehouses/{slug}/tables/{schema}/{table}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ShowTable */
+        get: operations["ApiV1WarehousesSlugTablesSchemaShowTable"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/warehouses/{slug}/tables/{schema}/{table}/rows": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ListNewestRows */
+        get: operations["ApiV1WarehousesSlugTablesSchemaRowsListNewestRows"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/warehouses/checks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** CheckWarehouseSettings */
+        post: operations["ApiV1WarehousesChecksCheckWarehouseSettings"];
         delete?: never;
         options?: never;
         head?: never;
@@ -769,6 +1686,7 @@ export interface components {
             /** @default true */
             is_balanced: boolean;
             kind: string;
+            next_at?: string | null;
             nickname: string;
             /** @default 0 */
             not_delivered: number;
@@ -799,6 +1717,60 @@ export interface components {
              */
             what: "destination" | "warehouse";
         };
+        /**
+         * AlertChange
+         * @description What is not named stays
+         */
+        AlertChange: {
+            channels?: string[] | null;
+            nickname?: string | null;
+            paused?: boolean | null;
+            settings?: {
+                [key: string]: unknown;
+            } | null;
+        };
+        /** AlertKind */
+        AlertKind: {
+            docs_url: string;
+            settings: components["schemas"]["SettingShown"][];
+            slug: string;
+            summary: string;
+            /** @enum {string} */
+            what: "condition" | "channel";
+        };
+        /**
+         * AlertOrder
+         * @description What is watched, and who is told
+         */
+        AlertOrder: {
+            channels: (string | unknown)[];
+            condition: string;
+            nickname: string;
+            settings?: {
+                [key: string]: unknown;
+            };
+        };
+        /** AlertShown */
+        AlertShown: {
+            channels: string[];
+            checked_at: string | null;
+            condition: string;
+            /** Format: date-time */
+            created_at: string;
+            error: string | null;
+            holds: components["schemas"]["Holding"][];
+            in_force: {
+                [key: string]: unknown;
+            };
+            nickname: string;
+            paused: boolean;
+            settings: {
+                [key: string]: unknown;
+            };
+            slug: string;
+            /** @enum {string} */
+            state: "paused" | "unknown" | "error" | "holds" | "waits" | "well";
+        };
         /** ArchiveStatus */
         ArchiveStatus: {
             error: string | null;
@@ -807,12 +1779,161 @@ export interface components {
             }[];
             path: string;
         };
+        /** AtDestination */
+        AtDestination: {
+            error: string | null;
+            kind: string;
+            nickname: string;
+            slug: string;
+            state: string;
+            title: string;
+        };
         /** Attempt */
         Attempt: {
             /** Format: date-time */
             at: string;
             code: string;
             seconds: number;
+        };
+        /** Breakdown */
+        Breakdown: {
+            /** @default [] */
+            by_event: components["schemas"]["NameFigures"][];
+            /** @default [] */
+            by_source: components["schemas"]["SourceFigures"][];
+            /** @default 0 */
+            more_events: number;
+            /** @default [] */
+            notes: string[];
+            slug: string;
+        };
+        /** CampaignsAnswer */
+        CampaignsAnswer: {
+            as_of: string | null;
+            campaigns: components["schemas"]["CampaignShown"][];
+            goal: string;
+            /** @default false */
+            is_flagging: boolean;
+            label_sets: string[];
+            latest: components["schemas"]["Comparison"] | null;
+            loads_behind: number;
+            measures: components["schemas"]["Column"][];
+            model: string;
+            seconds: number;
+            since: string | null;
+            sql: string;
+            total: (number | null)[];
+            truncated: boolean;
+            until: string | null;
+            zone: string;
+        };
+        /** CampaignShown */
+        CampaignShown: {
+            campaign_id: string;
+            emails: number;
+            figures: (number | null)[];
+            first_sent_at: string | null;
+            journey_id: string | null;
+            labels: {
+                [key: string]: string;
+            };
+            last_sent_at: string | null;
+            name: string | null;
+        };
+        /**
+         * CampaignsOrder
+         * @description The period and the source; {"since": "30d"} for 30 days
+         */
+        CampaignsOrder: {
+            /** @default [] */
+            filters: components["schemas"]["Condition"][];
+            goal?: string | null;
+            /**
+             * @default last
+             * @enum {string}
+             */
+            model: "last" | "first" | "any";
+            since?: string | null;
+            source?: string | null;
+            until?: string | null;
+            warehouse?: string | null;
+            /** @default UTC */
+            zone: string;
+        };
+        /**
+         * ChannelChange
+         * @description What is not named stays
+         */
+        ChannelChange: {
+            nickname?: string | null;
+            settings?: {
+                [key: string]: unknown;
+            } | null;
+        };
+        /**
+         * ChannelOrder
+         * @description The kind of channel and its settings
+         */
+        ChannelOrder: {
+            kind: string;
+            nickname: string;
+            settings?: {
+                [key: string]: unknown;
+            };
+        };
+        /** ChannelShown */
+        ChannelShown: {
+            /** Format: date-time */
+            created_at: string;
+            error: string | null;
+            failing_since: string | null;
+            in_force: {
+                [key: string]: unknown;
+            };
+            kind: string;
+            lost: number;
+            nickname: string;
+            sent_at: string | null;
+            settings: {
+                [key: string]: unknown;
+            };
+            slug: string;
+            waiting: number;
+        };
+        /**
+         * ChannelTrial
+         * @description Settings that are not saved
+         */
+        ChannelTrial: {
+            kind?: string | null;
+            settings?: {
+                [key: string]: unknown;
+            };
+            slug?: string | null;
+        };
+        /** Checked */
+        Checked: {
+            ok: boolean;
+            steps: components["schemas"]["console_warehouse_orders_Step"][];
+        };
+        /**
+         * CheckOrder
+         * @description Settings to test before the warehouse is added
+         */
+        CheckOrder: {
+            kind: string;
+            /** @default test */
+            nickname: string;
+            settings?: {
+                [key: string]: unknown;
+            };
+        };
+        /**
+         * CodeOrder
+         * @description The code of an invitation
+         */
+        CodeOrder: {
+            code: string;
         };
         /** Column */
         Column: {
@@ -825,6 +1946,62 @@ export interface components {
             /** @enum {null|string} */
             unit?: "count" | "share" | "money" | "seconds" | "number" | "level" | null;
         };
+        /** ColumnShown */
+        ColumnShown: {
+            column: string;
+            first_seen: string | null;
+            held: string;
+            is_retyped: boolean;
+            is_standard: boolean;
+            last_seen: string | null;
+            misfits: number;
+            origin: string;
+            original: string;
+            type: string;
+        };
+        /**
+         * CompareOrder
+         * @description Which campaigns; all are compared with the first
+         */
+        CompareOrder: {
+            campaigns: string[];
+            /** @default [] */
+            filters: components["schemas"]["Condition"][];
+            goal?: string | null;
+            /**
+             * @default last
+             * @enum {string}
+             */
+            model: "last" | "first" | "any";
+            since?: string | null;
+            source?: string | null;
+            until?: string | null;
+            warehouse?: string | null;
+            /** @default UTC */
+            zone: string;
+        };
+        /** Comparison */
+        Comparison: {
+            as_of: string | null;
+            campaigns: components["schemas"]["CampaignShown"][];
+            confidence: number;
+            curves: {
+                [key: string]: [
+                    number,
+                    number,
+                    number,
+                    number,
+                    number
+                ][];
+            };
+            figures: components["schemas"]["FigureCompared"][];
+            /** @default false */
+            is_flagging: boolean;
+            loads_behind: number;
+            measures: components["schemas"]["Column"][];
+            same_age: components["schemas"]["SameAge"] | null;
+            zone: string;
+        };
         /** Condition */
         Condition: {
             field: string;
@@ -832,11 +2009,73 @@ export interface components {
             operator: "is" | "is_not" | "in" | "not_in" | "contains" | "contains_any" | "starts_with" | "ends_with" | "less" | "at_most" | "more" | "at_least" | "known" | "unknown";
             value?: unknown;
         };
+        /** ConfigurationAnswer */
+        ConfigurationAnswer: {
+            changes: components["schemas"]["ConfigurationChange"][];
+            /** @default [] */
+            done: string[];
+            error?: string | null;
+            notes: string[];
+        };
+        /** ConfigurationChange */
+        ConfigurationChange: {
+            /** @enum {string} */
+            action: "add" | "change" | "remove" | "stay";
+            lines: string[];
+            section: string;
+            slug: string;
+            title: string;
+        };
+        /**
+         * ConfigurationOrder
+         * @description The file, and whether it is only compared
+         */
+        ConfigurationOrder: {
+            /** @default true */
+            dry_run: boolean;
+            /** @default false */
+            prune: boolean;
+            text: string;
+        };
         /** FieldShown */
         console_email_model_FieldShown: {
             name: string;
             sentence: string;
             type: string;
+        };
+        /** Step */
+        console_warehouse_orders_Step: {
+            ok: boolean;
+            /** @default  */
+            remedy: string;
+            step: string;
+            text: string;
+        };
+        /** Counted */
+        Counted: {
+            code: string;
+            events: number;
+            /** Format: date-time */
+            last_at: string;
+            text: string;
+        };
+        /** Crossing */
+        Crossing: {
+            /** @default [] */
+            by_row: unknown[][];
+            /** @default [] */
+            by_series: unknown[][];
+            cells: unknown[][];
+            /** @default [] */
+            rest_by_row: unknown[][];
+            /** @default [] */
+            rest_by_series: unknown[][];
+            /** @default [] */
+            rest_whole: unknown[][];
+            since: string | null;
+            until: string | null;
+            /** @default [] */
+            whole: unknown[][];
         };
         /** DatasetShown */
         DatasetShown: {
@@ -1023,6 +2262,15 @@ export interface components {
             /** @default 0 */
             waiting: number;
         };
+        /** Difference */
+        Difference: {
+            difference: number | null;
+            high: number | null;
+            low: number | null;
+            relative: number | null;
+            /** @enum {string} */
+            verdict: "more" | "less" | "same" | "untested";
+        };
         /** EmailModelState */
         EmailModelState: {
             error: string | null;
@@ -1085,6 +2333,45 @@ export interface components {
                 [key: string]: number;
             };
         };
+        /** EventPage */
+        EventPage: {
+            before: string | null;
+            end: string;
+            entries: components["schemas"]["Shown"][];
+            looked_at: number;
+            looked_back_to: string | null;
+            /** @default [] */
+            lost: components["schemas"]["Lost"][];
+        };
+        /** EventShown */
+        EventShown: {
+            accepted: number;
+            event: string;
+            /** @default false */
+            is_rest: boolean;
+            /** Format: date-time */
+            last_at: string;
+            /** @default [] */
+            refusals: components["schemas"]["Counted"][];
+            refused: number;
+            table: string;
+            type: string;
+            /** @default [] */
+            warnings: components["schemas"]["Counted"][];
+        };
+        /** EventsShown */
+        EventsShown: {
+            /** Format: date-time */
+            as_of: string;
+            counted_since: string | null;
+            events: components["schemas"]["EventShown"][];
+        };
+        /** EventTold */
+        EventTold: {
+            is_settled: boolean;
+            stored: components["schemas"]["Stored"][];
+            trace: components["schemas"]["Trace"];
+        };
         /** Fate */
         Fate: {
             at?: string | null;
@@ -1118,6 +2405,173 @@ export interface components {
                 [key: string]: string;
             };
         };
+        /** FigureCompared */
+        FigureCompared: {
+            differences: (components["schemas"]["Difference"] | null)[];
+            measure: string;
+            values: (number | null)[];
+        };
+        /** FilterChecked */
+        FilterChecked: {
+            column?: number | null;
+            /** @default  */
+            error: string;
+            /** @default 0 */
+            events: number;
+            /** @default [] */
+            examples: components["schemas"]["RecentEvent"][];
+            /** @default 0 */
+            fits: number;
+            /** @default true */
+            is_all: boolean;
+            ok: boolean;
+            oldest?: string | null;
+            /** @default  */
+            suggestion: string;
+            /** @default 0 */
+            unreadable: number;
+        };
+        /** FilterField */
+        FilterField: {
+            /** @default 0 */
+            events: number;
+            path: string;
+            /** @default  */
+            text: string;
+            /** @default [] */
+            types: string[];
+            /** @default [] */
+            values: string[];
+        };
+        /** FilterFields */
+        FilterFields: {
+            event_names: string[];
+            event_types: string[];
+            events: number;
+            fields: components["schemas"]["FilterField"][];
+            functions: string[];
+            signs: string[];
+            words: string[];
+        };
+        /**
+         * FilterOrder
+         * @description The expression, and on which events it is tried
+         */
+        FilterOrder: {
+            /** @default 200 */
+            events: number;
+            filter: string;
+            /** @default [] */
+            sources: (string | unknown)[];
+        };
+        /**
+         * Frame
+         * @example {
+         *       "at": "2010-04-28T22:33:56.653298",
+         *       "behind_entries": 5342,
+         *       "behind_seconds": 39200.3067031869,
+         *       "entries": [
+         *         {
+         *           "code": "RIbrTyqiVesqHVMYoMLc",
+         *           "event": "oMzLRtalGDkNbiAFVtQy",
+         *           "offset": 9958,
+         *           "partition": 6671,
+         *           "reason": "DTblBFCTtICQuVSLVIpX",
+         *           "received_at": "2000-11-05T07:05:56.980930",
+         *           "source": "DSaSRiKojAKtrlDETRah",
+         *           "state": "accepted",
+         *           "user_id": "pXzKpUycdswfSCXHPicl",
+         *           "warnings": [
+         *             "vcWpPcSrAFFpnuCaldRK"
+         *           ]
+         *         }
+         *       ],
+         *       "looked_at": 5764,
+         *       "lost": [
+         *         {
+         *           "code": "KehtrJmJXQlNkcetIMIF",
+         *           "events": 6789,
+         *           "first": 8198,
+         *           "next": 4653,
+         *           "partition": 5681,
+         *           "reason": "WXevKDwzfafPDGSRVYHX"
+         *         }
+         *       ],
+         *       "passed_over": 3943,
+         *       "position": "EygSpjBfzZMYXpuitHaw",
+         *       "problem": "xgIqpwwwnNUDLQoTDHCT"
+         *     }
+         */
+        Frame: {
+            /**
+             * Format: date-time
+             * @example 2014-01-13T08:11:00.910338
+             */
+            at: string;
+            /**
+             * @default 0
+             * @example 2990
+             */
+            behind_entries: number;
+            /**
+             * @default 0
+             * @example 6.452149947308
+             */
+            behind_seconds: number;
+            /**
+             * @default []
+             * @example [
+             *       {
+             *         "anonymous_id": "aJxsvJnicHImAYyNsCOK",
+             *         "code": "uuPkXSzTCVzYMIZKmHiv",
+             *         "event": "NSQubZGLKpIxlzypMVFb",
+             *         "offset": 9931,
+             *         "partition": 2538,
+             *         "reason": "KjwlvmKRzLNQPIMLBPjL",
+             *         "received_at": "2023-03-14T05:22:09.946666",
+             *         "source": "EgIxSkajitkrEizsaJAO",
+             *         "state": "accepted",
+             *         "type": "cLxTgRweyTdteaQCDUeX",
+             *         "user_id": "CGQpmtiObDRbiZpNbycm",
+             *         "warnings": [
+             *           "FpczLsLydECqkZELcMiz"
+             *         ]
+             *       }
+             *     ]
+             */
+            entries: components["schemas"]["Shown"][];
+            /**
+             * @default 0
+             * @example 8859
+             */
+            looked_at: number;
+            /**
+             * @default []
+             * @example [
+             *       {
+             *         "code": "JIcNiBCdpVNqYdHPSHMm",
+             *         "events": 3091,
+             *         "first": 2609,
+             *         "next": 5136,
+             *         "partition": 4378,
+             *         "reason": "OJDnIcAIrFcrzRBWtUEy"
+             *       }
+             *     ]
+             */
+            lost: components["schemas"]["Lost"][];
+            /**
+             * @default 0
+             * @example 4487
+             */
+            passed_over: number;
+            /** @example wEkQQHiBrmXZcSFtoJxJ */
+            position: string;
+            /**
+             * @default
+             * @example fffnmCNNSAoiDVYLgqry
+             */
+            problem: string;
+        };
         /** FunnelAnswer */
         FunnelAnswer: {
             as_of: string | null;
@@ -1133,10 +2587,7 @@ export interface components {
             until: string | null;
             zone: string;
         };
-        /**
-         * FunnelOrder
-         * @description The steps; {} for mail to orders
-         */
+        /** FunnelOrder */
         FunnelOrder: {
             /** @enum {null|string} */
             breakdown?: "campaign_id" | "email_id" | "journey_id" | "domain" | "source" | null;
@@ -1233,6 +2684,18 @@ export interface components {
             schema: string;
             table: string;
         };
+        /** Holding */
+        Holding: {
+            look: string;
+            remedy: string;
+            /** Format: date-time */
+            since: string;
+            subject: string;
+            title: string;
+            told_at: string | null;
+            usual: string;
+            what: string;
+        };
         /** HoldoutAnswer */
         HoldoutAnswer: {
             as_of: string | null;
@@ -1291,40 +2754,63 @@ export interface components {
             rejected: number;
             source: string;
         };
-        /** InWarehouse */
-        InWarehouse: {
-            /** @default  */
+        /**
+         * InvitationOrder
+         * @description The code, and the password that is chosen
+         */
+        InvitationOrder: {
             code: string;
-            /** @default  */
-            detail: string;
-            kind: string;
-            nickname: string;
+            password: string;
+        };
+        /** InvitationShown */
+        InvitationShown: {
+            email: string;
+            name: string;
             /** @enum {string} */
-            outcome: "loaded" | "pending" | "duplicate" | "filtered" | "rejected" | "missing" | "unknown";
-            /** @default [] */
-            rows: components["schemas"]["Row"][];
-            slug: string;
-            text: string;
+            role: "viewer" | "editor" | "admin" | "owner";
         };
         /** Job */
         Job: {
+            arguments?: {
+                [key: string]: unknown;
+            };
+            /** @default true */
+            can_end: boolean;
             /** @default 0 */
             done: number;
+            ended_at?: string | null;
             error?: string | null;
             id: number;
+            /** @default false */
+            is_ending: boolean;
             job: string;
+            ordered_at?: string | null;
             result?: {
                 [key: string]: unknown;
             } | null;
+            started_at?: string | null;
             /**
              * @default waiting
              * @enum {string}
              */
-            state: "waiting" | "running" | "done" | "failed";
+            state: "waiting" | "running" | "done" | "failed" | "cancelled";
             /** @default  */
             text: string;
             total?: number | null;
             warehouse: string;
+        };
+        /** JobKind */
+        JobKind: {
+            /** @default false */
+            can_end: boolean;
+            does: string;
+            /** @default false */
+            is_heavy: boolean;
+            job: string;
+            meanwhile: string;
+            title: string;
+            /** @default  */
+            why_not: string;
         };
         /**
          * JobOrder
@@ -1335,6 +2821,12 @@ export interface components {
                 [key: string]: unknown;
             };
             job: string;
+        };
+        /** KeyShown */
+        KeyShown: {
+            /** Format: date-time */
+            created_at: string;
+            last_four: string;
         };
         /** KindShown */
         KindShown: {
@@ -1411,6 +2903,13 @@ export interface components {
             labels?: components["schemas"]["LabelRule"][] | null;
             warehouse?: string | null;
         };
+        /** LoadedHour */
+        LoadedHour: {
+            /** Format: date-time */
+            hour: string;
+            loaded: number;
+            pending: number;
+        };
         /** LoadShown */
         LoadShown: {
             events: number;
@@ -1424,6 +2923,44 @@ export interface components {
             seconds: number;
             /** Format: date-time */
             started: string;
+        };
+        /** LoadsPage */
+        LoadsPage: {
+            before: string | null;
+            loads: components["schemas"]["LoadShown"][];
+        };
+        /**
+         * LoginOrder
+         * @description Address and password
+         */
+        LoginOrder: {
+            email: string;
+            password: string;
+        };
+        /**
+         * Lost
+         * @example {
+         *       "code": "eHoiTcKQUIcwTvBMEsEy",
+         *       "events": 2813,
+         *       "first": 7560,
+         *       "next": 1085,
+         *       "partition": 7792,
+         *       "reason": "rdnZpsZfntyvohCiaNNs"
+         *     }
+         */
+        Lost: {
+            /** @example PJUTrSUEWjPmuAvAedLo */
+            code: string;
+            /** @example 3727 */
+            events: number;
+            /** @example 9901 */
+            first: number;
+            /** @example 8232 */
+            next: number;
+            /** @example 49 */
+            partition: number;
+            /** @example oKNBQsUHSQKWNxguFbFv */
+            reason: string;
         };
         /** MeasureShown */
         MeasureShown: {
@@ -1445,6 +2982,25 @@ export interface components {
             schema: string;
             table: string;
             values: number;
+        };
+        /** MisfitColumn */
+        MisfitColumn: {
+            column: string;
+            /** @default  */
+            held: string;
+            proposals: components["schemas"]["Proposal"][];
+            reasons: components["schemas"]["Reason"][];
+            samples: string[];
+            schema: string;
+            table: string;
+            type: string | null;
+            values: number;
+        };
+        /** MisfitsShown */
+        MisfitsShown: {
+            columns: components["schemas"]["MisfitColumn"][];
+            discards: number;
+            looked_at: number;
         };
         /** ModelSettings */
         ModelSettings: {
@@ -1478,6 +3034,87 @@ export interface components {
             /** @default [] */
             rules: components["schemas"]["Rule"][];
         };
+        /** NameFigures */
+        NameFigures: {
+            /** @default [] */
+            codes: string[];
+            /** @default 0 */
+            delivered: number;
+            event: string | null;
+            /** @default 0 */
+            failed: number;
+            /** @default 0 */
+            retrying: number;
+            source: string;
+            type: string;
+        };
+        /**
+         * NamesAsked
+         * @description What a new source shall be called
+         */
+        NamesAsked: {
+            kind: string;
+            /** @default  */
+            nickname: string;
+            schema?: string | null;
+        };
+        /** NamesShown */
+        NamesShown: {
+            nickname: string;
+            /** @default  */
+            nickname_problem: string;
+            schema: string;
+            /** @default  */
+            schema_problem: string;
+            slug: string;
+        };
+        /** Note */
+        Note: {
+            /**
+             * @default
+             * @enum {string}
+             */
+            place: "settings" | "misfits" | "rejected" | "loads" | "selection" | "email" | "jobs" | "";
+            /** @default  */
+            remedy: string;
+            /** @enum {string} */
+            severity: "bad" | "warning" | "information";
+            text: string;
+        };
+        /** NoticeTried */
+        NoticeTried: {
+            channel: string;
+            code: string;
+            ok: boolean;
+            text: string;
+        };
+        /** Offer */
+        Offer: {
+            dataset: string;
+            /** @enum {string} */
+            kind: "dimension" | "measure";
+            name: string;
+            reason: string;
+        };
+        /** Offers */
+        Offers: {
+            dataset: string;
+            misfits: string[];
+            offers: components["schemas"]["Offer"][];
+        };
+        /** OwnSession */
+        OwnSession: {
+            agent: string;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            expires_at: string;
+            id: string;
+            is_this: boolean;
+            peer: string;
+            /** Format: date-time */
+            used_at: string;
+        };
         /** Page */
         Page: {
             by_code: {
@@ -1495,6 +3132,14 @@ export interface components {
             partition: number;
             position: number;
         };
+        /**
+         * PasswordOrder
+         * @description The present password, and the new one
+         */
+        PasswordOrder: {
+            current: string;
+            password: string;
+        };
         /** Point */
         Point: {
             /** @default 0 */
@@ -1507,6 +3152,7 @@ export interface components {
             failed: number;
             /** @default 0 */
             filtered: number;
+            p50_seconds?: number | null;
             p95_seconds?: number | null;
             /** @default 0 */
             rejected: number;
@@ -1527,6 +3173,30 @@ export interface components {
             sentence: string;
             sort: string[];
         };
+        /** Problem */
+        Problem: {
+            code: string;
+            detail: string;
+            /** @default  */
+            remedy: string;
+            status: number;
+            /** @default  */
+            step: string;
+            /** @default  */
+            subject: string;
+            title: string;
+            /** @default about:blank */
+            type: string;
+        };
+        /** Proposal */
+        Proposal: {
+            fits: number;
+            /** @default false */
+            is_best: boolean;
+            keeps: boolean;
+            of: number;
+            type: string;
+        };
         /**
          * Query
          * @description One SELECT
@@ -1544,6 +3214,39 @@ export interface components {
             seconds: number;
             truncated: boolean;
             types: string[];
+        };
+        /** Reason */
+        Reason: {
+            last_received_at: string | null;
+            reason: string;
+            values: number;
+        };
+        /** RecentEvent */
+        RecentEvent: {
+            event: string | null;
+            fits: boolean;
+            message_id: string;
+            /** Format: date-time */
+            received_at: string;
+            sent: unknown;
+            source: string;
+            type: string;
+        };
+        /** RejectedPage */
+        RejectedPage: {
+            before: string | null;
+            rejected: components["schemas"]["RejectedShown"][];
+        };
+        /** RejectedShown */
+        RejectedShown: {
+            code: string;
+            events: number;
+            message_id: string | null;
+            raw: string;
+            reason: string;
+            received_at: string | null;
+            source: string;
+            stage: string;
         };
         /** ReplayAnswer */
         ReplayAnswer: {
@@ -1623,10 +3326,7 @@ export interface components {
             until: string | null;
             zone: string;
         };
-        /**
-         * ReportRequest
-         * @description What is asked; {"preset": "campaigns", "since": "30d"} for the campaigns of the last 30 days
-         */
+        /** ReportRequest */
         ReportRequest: {
             dataset?: string | null;
             dimensions?: string[] | null;
@@ -1671,6 +3371,30 @@ export interface components {
             fits: number;
             rule: components["schemas"]["LabelRule"];
             taken: number;
+        };
+        /**
+         * ReportsBatch
+         * @description Reports and funnels under names of your own
+         */
+        ReportsBatch: {
+            funnels?: {
+                [key: string]: components["schemas"]["FunnelOrder"];
+            };
+            reports?: {
+                [key: string]: components["schemas"]["ReportRequest"];
+            };
+        };
+        /** ReportsBatchAnswer */
+        ReportsBatchAnswer: {
+            funnels: {
+                [key: string]: components["schemas"]["FunnelAnswer"];
+            };
+            problems: {
+                [key: string]: components["schemas"]["Problem"];
+            };
+            reports: {
+                [key: string]: components["schemas"]["ReportAnswer"];
+            };
         };
         /** ReportSql */
         ReportSql: {
@@ -1728,6 +3452,11 @@ export interface components {
             operators: string[];
             rules: components["schemas"]["RuleShown"][];
         };
+        /** SameAge */
+        SameAge: {
+            figures: components["schemas"]["FigureCompared"][];
+            hours: number;
+        };
         /** SampleShown */
         SampleShown: {
             answer: {
@@ -1765,6 +3494,15 @@ export interface components {
             title: string;
         };
         /**
+         * SavedCheckOrder
+         * @description {} for its settings as they are
+         */
+        SavedCheckOrder: {
+            settings?: {
+                [key: string]: unknown;
+            };
+        };
+        /**
          * SavedOrder
          * @description Of a query: sql, warehouse, chart. Of a report: request, drawn. Of a dashboard: period, tiles
          */
@@ -1797,6 +3535,71 @@ export interface components {
             /** @default [] */
             used_by: string[];
         };
+        /** SecondsToRow */
+        SecondsToRow: {
+            events: number;
+            p50: number;
+            p95: number;
+            /** Format: date-time */
+            since: string;
+        };
+        /** SelectableColumn */
+        SelectableColumn: {
+            column: string;
+            is_on: boolean;
+            is_standard: boolean;
+            original: string;
+            type: string;
+        };
+        /** SelectableTable */
+        SelectableTable: {
+            columns: components["schemas"]["SelectableColumn"][];
+            is_exact: boolean;
+            is_named: boolean;
+            is_on: boolean;
+            rows: number | null;
+            table: string;
+        };
+        /**
+         * SelectionOrder
+         * @description What of the source is loaded from now on
+         */
+        SelectionOrder: {
+            selection: {
+                [key: string]: unknown;
+            } | null;
+        };
+        /** SelectionTrial */
+        SelectionTrial: {
+            entries: number;
+            events: number;
+            left_out: number;
+            notes: string[];
+            since: string | null;
+            stored: number;
+            tables: components["schemas"]["TriedTable"][];
+            until: string | null;
+        };
+        /**
+         * SelectionTrialOrder
+         * @description A selection, tried on the newest events of the log
+         */
+        SelectionTrialOrder: {
+            /** @default 10000 */
+            entries: number;
+            selection: {
+                [key: string]: unknown;
+            } | null;
+        };
+        /** Sending */
+        Sending: {
+            handover: string | null;
+            is_local: boolean;
+            setup: string[];
+            snippets: components["schemas"]["Snippet"][];
+            url: string;
+            write_key: string;
+        };
         /** Sent */
         Sent: {
             answer?: {
@@ -1807,6 +3610,28 @@ export interface components {
             };
             /** @default 0 */
             seconds: number;
+        };
+        /** SessionShown */
+        SessionShown: {
+            /** @default  */
+            collector_url: string;
+            /** @default  */
+            csrf_token: string;
+            /** @default  */
+            email: string;
+            /** @default false */
+            logged_in: boolean;
+            /** @default  */
+            name: string;
+            /** @default false */
+            needs_setup: boolean;
+            /** @default false */
+            needs_setup_code: boolean;
+            person?: number | null;
+            /** @enum {null|string} */
+            role?: "viewer" | "editor" | "admin" | "owner" | null;
+            /** @default  */
+            version: string;
         };
         /** SettingShown */
         SettingShown: {
@@ -1826,13 +3651,111 @@ export interface components {
             /** @enum {string} */
             type: "text" | "integer" | "number" | "boolean" | "choice" | "list" | "mapping" | "date" | "json";
         };
+        /**
+         * SetupOrder
+         * @description The first owner
+         */
+        SetupOrder: {
+            /** @default  */
+            code: string;
+            email: string;
+            name: string;
+            password: string;
+        };
+        /**
+         * Shown
+         * @example {
+         *       "anonymous_id": "hdcdkahSRhbAKyyyVhui",
+         *       "code": "qccrBcFVeKbbatlyDIWf",
+         *       "event": "XLIhneaoVqNBoGranWAT",
+         *       "offset": 8703,
+         *       "partition": 9144,
+         *       "reason": "XQwjgGCCJMLRlAzRIOjd",
+         *       "received_at": "2019-09-20T23:57:17.258333",
+         *       "source": "bubHwRjcqyOagXkVuCET",
+         *       "state": "refused",
+         *       "type": "ggRJNjKdIMjvciKExjux",
+         *       "warnings": [
+         *         "IKQjAycEiKZzsXNStUXM"
+         *       ]
+         *     }
+         */
+        Shown: {
+            /** @example oVSEeCtLViFvDEMpEHdu */
+            anonymous_id?: string | null;
+            /**
+             * @default
+             * @example ziQYWrbRjKhHKYuQmvHL
+             */
+            code: string;
+            /** @example dshFRPhSOVrnPxrBBMqb */
+            event?: string | null;
+            /** @example DORTIEbtWqHOgPriLBPe */
+            message_id?: string | null;
+            /** @example 2178 */
+            offset: number;
+            /** @example 5940 */
+            partition: number;
+            /**
+             * @default
+             * @example BSfRBympIYulANfVEodT
+             */
+            reason: string;
+            /**
+             * Format: date-time
+             * @example 2004-01-17T06:43:20.034815
+             */
+            received_at: string;
+            /** @example xSmwtEmkVBOmIxyHqARY */
+            source: string;
+            /**
+             * @example accepted
+             * @enum {string}
+             */
+            state: "accepted" | "refused";
+            /** @example BSnpIXjjOrlCcUmnviVz */
+            type?: string | null;
+            /** @example OZjEwZJqYSNRLxMkFgOa */
+            user_id?: string | null;
+            /**
+             * @default []
+             * @example [
+             *       "jwVUDXFiXlEfDRpSuNeN"
+             *     ]
+             */
+            warnings: string[];
+        };
         /** Sight */
         Sight: {
             accepted: components["schemas"]["Accepted"];
             /** @default [] */
             destinations: components["schemas"]["Fate"][];
             /** @default [] */
-            warehouses: components["schemas"]["InWarehouse"][];
+            warehouses: components["schemas"]["tracing_InWarehouse"][];
+        };
+        /** Snippet */
+        Snippet: {
+            code: string;
+            /** @default  */
+            install: string;
+            /** @enum {string} */
+            language: "curl" | "python" | "node" | "browser" | "http";
+            title: string;
+        };
+        /** InWarehouse */
+        source_shown_InWarehouse: {
+            duplicates: number;
+            error: string | null;
+            filtered: number;
+            has_selection: boolean;
+            kind: string;
+            lag_seconds: number;
+            loaded: number;
+            nickname: string;
+            pending: number;
+            rejected: number;
+            slug: string;
+            state: string;
         };
         /** SourceBooks */
         SourceBooks: {
@@ -1854,6 +3777,102 @@ export interface components {
             schema: string;
             source: string;
         };
+        /**
+         * SourceChange
+         * @description What changes
+         */
+        SourceChange: {
+            enabled?: boolean | null;
+            nickname?: string | null;
+            settings?: {
+                [key: string]: unknown;
+            };
+        };
+        /** SourceDetail */
+        SourceDetail: {
+            destinations: components["schemas"]["AtDestination"][];
+            entry: components["schemas"]["SourceEntry"];
+            sending: components["schemas"]["Sending"];
+            warehouses: components["schemas"]["source_shown_InWarehouse"][];
+        };
+        /** SourceEntry */
+        SourceEntry: {
+            accepted: number;
+            destinations: number;
+            hours: number[];
+            last_event_at: string | null;
+            refused: number;
+            refused_today: number;
+            source: components["schemas"]["SourceShown"];
+        };
+        /** SourceFigures */
+        SourceFigures: {
+            /** @default 0 */
+            accepted: number;
+            /** @default 0 */
+            delivered: number;
+            /** @default 0 */
+            failed: number;
+            /** @default 0 */
+            filtered: number;
+            /** @default 0 */
+            retrying: number;
+            source: string;
+            /** @default 0 */
+            waiting: number;
+        };
+        /**
+         * SourceOrder
+         * @description Kind and nickname
+         */
+        SourceOrder: {
+            kind: string;
+            nickname: string;
+            schema?: string | null;
+            settings?: {
+                [key: string]: unknown;
+            };
+        };
+        /** SourceSelection */
+        SourceSelection: {
+            nickname: string;
+            /** @default [] */
+            notes: string[];
+            problem?: string | null;
+            removed: boolean;
+            schema: string;
+            selection: {
+                [key: string]: unknown;
+            } | null;
+            source: string;
+            /** @default [] */
+            tables: components["schemas"]["SelectableTable"][];
+        };
+        /** SourceShown */
+        SourceShown: {
+            /** Format: date-time */
+            created_at: string;
+            deprecated: string | null;
+            enabled: boolean;
+            keys: components["schemas"]["KeyShown"][];
+            kind: string;
+            nickname: string;
+            removed_at: string | null;
+            schema: string;
+            settings: {
+                [key: string]: unknown;
+            };
+            slug: string;
+            /** @enum {string} */
+            state: "enabled" | "disabled" | "removed";
+            title: string;
+        };
+        /** SourceWithKey */
+        SourceWithKey: {
+            sending: components["schemas"]["Sending"];
+            source: components["schemas"]["SourceShown"];
+            write_key: string;
+        };
         /** Status */
         Status: {
             archive?: components["schemas"]["ArchiveStatus"] | null;
@@ -1871,6 +3890,84 @@ export interface components {
             warehouse: components["schemas"]["WarehouseState"] | null;
             warehouses: components["schemas"]["WarehouseStatus"][];
         };
+        /** Stored */
+        Stored: {
+            /** @default false */
+            is_cut: boolean;
+            is_json: boolean;
+            shown: components["schemas"]["Shown"];
+            text: string;
+            timestamp?: string | null;
+            /** @default [] */
+            warnings: components["schemas"]["Warned"][];
+        };
+        /** TableAnswer */
+        TableAnswer: {
+            as_of: string | null;
+            before: components["schemas"]["Crossing"] | null;
+            columns: components["schemas"]["Column"][];
+            dataset: string;
+            goal: string;
+            /** @default false */
+            is_flagging: boolean;
+            loads_behind: number;
+            model: string;
+            notes: string[];
+            rows: string[];
+            rows_in_all: number;
+            seconds: number;
+            sentence: string;
+            series: string[];
+            series_in_all: number;
+            series_shown: number;
+            shown: number;
+            sql: string;
+            table: components["schemas"]["Crossing"];
+            truncated: boolean;
+            zone: string;
+        };
+        /** TableDetail */
+        TableDetail: {
+            as_of: string | null;
+            columns: components["schemas"]["ColumnShown"][];
+            problem?: string | null;
+            table: components["schemas"]["TableShown"];
+        };
+        /**
+         * TableOrder
+         * @description A report as rows by columns, with totals
+         */
+        TableOrder: {
+            /** @default false */
+            compare: boolean;
+            request: components["schemas"]["ReportRequest"];
+            /** @default [] */
+            series: string[];
+            series_shown?: number | null;
+            shown?: number | null;
+            /** @default true */
+            totals: boolean;
+        };
+        /** TableShown */
+        TableShown: {
+            columns: number;
+            is_exact: boolean;
+            /** @enum {string} */
+            kind: "events" | "event" | "latest" | "headrace" | "email" | "other";
+            last_loaded_at: string | null;
+            misfits: number;
+            rows: number | null;
+            schema: string;
+            size_bytes: number | null;
+            source: string | null;
+            table: string;
+        };
+        /** TablesShown */
+        TablesShown: {
+            as_of: string | null;
+            problem?: string | null;
+            tables: components["schemas"]["TableShown"][];
+        };
         /** Trace */
         Trace: {
             is_found: boolean;
@@ -1881,6 +3978,21 @@ export interface components {
             /** @default [] */
             sights: components["schemas"]["Sight"][];
             steps: string[];
+        };
+        /** InWarehouse */
+        tracing_InWarehouse: {
+            /** @default  */
+            code: string;
+            /** @default  */
+            detail: string;
+            kind: string;
+            nickname: string;
+            /** @enum {string} */
+            outcome: "loaded" | "pending" | "duplicate" | "filtered" | "rejected" | "missing" | "unknown";
+            /** @default [] */
+            rows: components["schemas"]["Row"][];
+            slug: string;
+            text: string;
         };
         /**
          * TrialOrder
@@ -1895,6 +4007,12 @@ export interface components {
             sample?: string | null;
             source?: string | null;
         };
+        /** TriedTable */
+        TriedTable: {
+            left_out: number;
+            stored: number;
+            table: string;
+        };
         /**
          * UnsavedTrial
          * @description Settings that are not saved, and what they are tested with
@@ -1907,6 +4025,31 @@ export interface components {
             slug?: string | null;
             sources?: string[] | null;
             trial?: components["schemas"]["TrialOrder"];
+        };
+        /** Value */
+        Value: {
+            figure: number | null;
+            value: unknown;
+        };
+        /** Values */
+        Values: {
+            are_all: boolean;
+            field: string;
+            measure: string;
+            title: string;
+            values: components["schemas"]["Value"][];
+        };
+        /**
+         * ValuesOrder
+         * @description The field, and the report around it
+         */
+        ValuesOrder: {
+            field: string;
+            /** @default 50 */
+            limit: number;
+            request?: components["schemas"]["ReportRequest"];
+            /** @default  */
+            search: string;
         };
         /**
          * Wanted
@@ -1929,6 +4072,17 @@ export interface components {
             text?: string | null;
             until?: string | null;
         };
+        /**
+         * WarehouseChange
+         * @description What becomes another
+         */
+        WarehouseChange: {
+            nickname?: string | null;
+            paused?: boolean | null;
+            settings?: {
+                [key: string]: unknown;
+            } | null;
+        };
         /** WarehouseDetail */
         WarehouseDetail: {
             /** @default [] */
@@ -1941,6 +4095,50 @@ export interface components {
             misfits_of: number;
             problem?: string | null;
             status: components["schemas"]["WarehouseStatus"];
+        };
+        /** WarehouseEntry */
+        WarehouseEntry: {
+            /** @default [] */
+            hours: components["schemas"]["LoadedHour"][];
+            /** @default [] */
+            notes: components["schemas"]["Note"][];
+            status?: components["schemas"]["WarehouseStatus"] | null;
+            text: string;
+            warehouse: components["schemas"]["WarehouseShown"];
+        };
+        /**
+         * WarehouseOrder
+         * @description The new warehouse
+         */
+        WarehouseOrder: {
+            /** @default true */
+            is_checked: boolean;
+            kind: string;
+            nickname: string;
+            settings?: {
+                [key: string]: unknown;
+            };
+            slug?: string | null;
+        };
+        /** WarehouseShown */
+        WarehouseShown: {
+            /** Format: date-time */
+            created_at: string;
+            guarantee: string;
+            in_force: {
+                [key: string]: unknown;
+            };
+            kind: string;
+            nickname: string;
+            paused: boolean;
+            removed_at?: string | null;
+            selected: string[];
+            settings: {
+                [key: string]: unknown;
+            };
+            slug: string;
+            title: string;
+            tried: string;
         };
         /** WarehouseState */
         WarehouseState: {
@@ -1962,6 +4160,7 @@ export interface components {
             last_load_events: number;
             last_load_seconds?: number | null;
             nickname: string;
+            seconds_to_row?: components["schemas"]["SecondsToRow"] | null;
             slug: string;
             /** @enum {string} */
             state: "loading" | "failing" | "opening" | "paused" | "stopped" | "closed";
@@ -1978,6 +4177,11 @@ export interface components {
             };
             warehouse: components["schemas"]["WarehouseState"] | null;
         };
+        /** Warned */
+        Warned: {
+            code: string;
+            text: string;
+        };
     };
     responses: never;
     parameters: never;
@@ -1987,6 +4191,657 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    ApiV1AccountPasswordChangeOwnPassword: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasswordOrder"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, nothing follows */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1AccountSessionsShowOwnSessions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OwnSession"][];
+                };
+            };
+        };
+    };
+    ApiV1AccountSessionsEndOwnSession: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, nothing follows */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1AlertChannelTestsTestUnsavedAlertChannel: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChannelTrial"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NoticeTried"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1AlertChannelsListAlertChannels: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChannelShown"][];
+                };
+            };
+        };
+    };
+    ApiV1AlertChannelsAddAlertChannel: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChannelOrder"];
+            };
+        };
+        responses: {
+            /** @description Document created, URL follows */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChannelShown"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1AlertChannelsSlugShowAlertChannel: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChannelShown"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1AlertChannelsSlugRemoveAlertChannel: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChannelShown"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1AlertChannelsSlugChangeAlertChannel: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChannelChange"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChannelShown"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1AlertChannelsSlugTestTestAlertChannel: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NoticeTried"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1AlertKindsListAlertKinds: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertKind"][];
+                };
+            };
+        };
+    };
+    ApiV1AlertsListAlerts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertShown"][];
+                };
+            };
+        };
+    };
+    ApiV1AlertsAddAlert: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AlertOrder"];
+            };
+        };
+        responses: {
+            /** @description Document created, URL follows */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertShown"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1AlertsSlugShowAlert: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertShown"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1AlertsSlugRemoveAlert: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertShown"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1AlertsSlugChangeAlert: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AlertChange"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertShown"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1AlertsSlugTestTestAlert: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NoticeTried"][];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1CampaignsListCampaigns: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CampaignsOrder"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CampaignsAnswer"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1CampaignsCompareCompareCampaigns: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CompareOrder"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Comparison"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
     ApiV1CatalogSearchCatalog: {
         parameters: {
             query?: {
@@ -2064,6 +4919,278 @@ export interface operations {
             };
         };
     };
+    ApiV1ConfigurationShowConfiguration: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/yaml": string;
+                };
+            };
+        };
+    };
+    ApiV1ConfigurationApplyConfiguration: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ConfigurationOrder"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConfigurationAnswer"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1DebuggerEventsListEvents: {
+        parameters: {
+            query?: {
+                /** @description `position`, `before` or `end` of an answer: a place in the log. */
+                before?: string | null;
+                event?: string | null;
+                /** @description An expression over accepted events; see docs/filters.md. */
+                filter?: string | null;
+                limit?: number;
+                message_id?: string | null;
+                source?: string[];
+                state?: ("accepted" | "refused" | "warnings")[];
+                text?: string | null;
+                type?: ("track" | "identify" | "page" | "screen" | "group" | "alias")[];
+                until?: string | null;
+                user?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EventPage"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1DebuggerEventsPartitionOffsetShowStoredEvent: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                offset: number;
+                partition: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Stored"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1DebuggerEventsPartitionOffsetWayShowWay: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                offset: number;
+                partition: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EventTold"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1DebuggerRowsShowRowsOfEvent: {
+        parameters: {
+            query: {
+                message_id: string;
+                schema: string;
+                table: string;
+                warehouse: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QueryResult"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1DebuggerStreamStreamEvents: {
+        parameters: {
+            query?: {
+                /** @description `position`, `before` or `end` of an answer: a place in the log. */
+                after?: string | null;
+                event?: string | null;
+                /** @description An expression over accepted events; see docs/filters.md. */
+                filter?: string | null;
+                jump?: boolean;
+                message_id?: string | null;
+                source?: string[];
+                state?: ("accepted" | "refused" | "warnings")[];
+                text?: string | null;
+                type?: ("track" | "identify" | "page" | "screen" | "group" | "alias")[];
+                user?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Frames as server-sent events */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["Frame"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
     ApiV1DeliveriesShowDeliveries: {
         parameters: {
             query?: {
@@ -2071,6 +5198,7 @@ export interface operations {
                 since?: string;
                 /** @description A moment in ISO 8601; now, if not given. */
                 until?: string | null;
+                what?: "destination" | "warehouse" | null;
             };
             header?: never;
             path?: never;
@@ -2127,6 +5255,48 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Account"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1DeliveriesSlugBreakdownShowBreakdown: {
+        parameters: {
+            query?: {
+                /** @description So long ago (10m, 1h, 24h, 7d), or a moment in ISO 8601. */
+                since?: string;
+                /** @description A moment in ISO 8601; now, if not given. */
+                until?: string | null;
+            };
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Breakdown"];
                 };
             };
             /** @description Bad request syntax or unsupported method */
@@ -3077,7 +6247,274 @@ export interface operations {
             };
         };
     };
+    ApiV1EventsMessageIdShowEvent: {
+        parameters: {
+            query?: {
+                since?: string;
+            };
+            header?: never;
+            path: {
+                message_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EventTold"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1EventsRecentShowRecentEvents: {
+        parameters: {
+            query?: {
+                source?: string[] | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecentEvent"][];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1FiltersCheckCheckFilter: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FilterOrder"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FilterChecked"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1FiltersFieldsShowFilterFields: {
+        parameters: {
+            query?: {
+                source?: string[] | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FilterFields"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1InvitationsTakeUpInvitation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["InvitationOrder"];
+            };
+        };
+        responses: {
+            /** @description Document created, URL follows */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionShown"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1InvitationsShowShowInvitation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CodeOrder"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InvitationShown"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
     ApiV1JobsNumberShowJob: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                number: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Job"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1JobsNumberCancelCancelJob: {
         parameters: {
             query?: never;
             header?: never;
@@ -3290,6 +6727,45 @@ export interface operations {
             };
         };
     };
+    ApiV1ReportsBatchRunReports: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReportsBatch"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReportsBatchAnswer"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
     ApiV1ReportsFieldsShowFields: {
         parameters: {
             query?: never;
@@ -3408,6 +6884,45 @@ export interface operations {
             };
         };
     };
+    ApiV1ReportsOffersOfferFields: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReportRequest"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Offers"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
     ApiV1ReportsPresetsShowPresets: {
         parameters: {
             query?: never;
@@ -3448,6 +6963,84 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ReportSql"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1ReportsTableRunTableReport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TableOrder"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TableAnswer"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1ReportsValuesListValues: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ValuesOrder"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Values"];
                 };
             };
             /** @description Bad request syntax or unsupported method */
@@ -3661,6 +7254,449 @@ export interface operations {
             };
         };
     };
+    ApiV1SessionShowSession: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionShown"];
+                };
+            };
+        };
+    };
+    ApiV1SessionLogIn: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LoginOrder"];
+            };
+        };
+        responses: {
+            /** @description Document created, URL follows */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionShown"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1SessionLogOut: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, nothing follows */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": null;
+                };
+            };
+        };
+    };
+    ApiV1SetupSetUp: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetupOrder"];
+            };
+        };
+        responses: {
+            /** @description Document created, URL follows */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionShown"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1SourcesListSources: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SourceEntry"][];
+                };
+            };
+        };
+    };
+    ApiV1SourcesAddSource: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SourceOrder"];
+            };
+        };
+        responses: {
+            /** @description Document created, URL follows */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SourceWithKey"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1SourcesSlugShowSource: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SourceDetail"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1SourcesSlugRemoveSource: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SourceShown"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1SourcesSlugChangeSource: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SourceChange"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SourceShown"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1SourcesSlugEventsListEventsOfSource: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EventsShown"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1SourcesSlugKeysRotateWriteKey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Document created, URL follows */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SourceWithKey"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1SourcesSlugKeysLastFourRetireWriteKey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                last_four: string;
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SourceShown"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1SourcesNamesCheckSourceNames: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NamesAsked"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NamesShown"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
     ApiV1StatusShowStatus: {
         parameters: {
             query?: {
@@ -3738,6 +7774,65 @@ export interface operations {
             };
         };
     };
+    ApiV1WarehousesListWarehouses: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WarehouseEntry"][];
+                };
+            };
+        };
+    };
+    ApiV1WarehousesAddWarehouse: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WarehouseOrder"];
+            };
+        };
+        responses: {
+            /** @description Document created, URL follows */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WarehouseShown"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
     ApiV1WarehousesSlugShowWarehouse: {
         parameters: {
             query?: never;
@@ -3756,6 +7851,199 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["WarehouseDetail"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1WarehousesSlugRemoveWarehouse: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WarehouseShown"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1WarehousesSlugChangeWarehouse: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WarehouseChange"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WarehouseShown"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1WarehousesSlugChecksCheckWarehouse: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SavedCheckOrder"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Checked"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1WarehousesSlugJobKindsListJobKinds: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobKind"][];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1WarehousesSlugJobsListJobs: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Job"][];
                 };
             };
             /** @description Bad request syntax or unsupported method */
@@ -3797,6 +8085,443 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Job"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1WarehousesSlugLoadsListLoads: {
+        parameters: {
+            query?: {
+                /** @description The page of those before this moment */
+                before?: string | null;
+                /** @description Only those that failed */
+                failures?: boolean;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LoadsPage"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1WarehousesSlugMisfitsListMisfits: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MisfitsShown"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1WarehousesSlugRejectedListRejectedRows: {
+        parameters: {
+            query?: {
+                /** @description The page of those before this moment */
+                before?: string | null;
+                limit?: number;
+                /** @description Only of this source */
+                source?: string | null;
+            };
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RejectedPage"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1WarehousesSlugSelectionsListSelections: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SourceSelection"][];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1WarehousesSlugSelectionsSourceChangeSelection: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                slug: string;
+                source: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SelectionOrder"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SourceSelection"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1WarehousesSlugSelectionsSourceTrialsTrySelection: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                slug: string;
+                source: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SelectionTrialOrder"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SelectionTrial"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1WarehousesSlugStateShowWarehouseState: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WarehouseEntry"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1WarehousesSlugTablesListTables: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TablesShown"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1WarehousesSlugTablesSchemaShowTable: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                schema: string;
+                slug: string;
+                table: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TableDetail"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1WarehousesSlugTablesSchemaRowsListNewestRows: {
+        parameters: {
+            query?: {
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                schema: string;
+                slug: string;
+                table: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QueryResult"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1WarehousesChecksCheckWarehouseSettings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CheckOrder"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Checked"];
                 };
             };
             /** @description Bad request syntax or unsupported method */
