@@ -35,6 +35,7 @@ from headrace.app.warehouses import Warehouses
 from headrace.config import Config
 from headrace.console.access import INSIDER
 from headrace.console.api import Health, api
+from headrace.console.campaigns import CampaignReports
 from headrace.console.email_model import EmailModelSettings
 from headrace.console.front import front
 from headrace.console.jobs import Job, Jobs
@@ -85,6 +86,7 @@ class Worker:
         self.email = EmailModelSettings(self._workspace, self._ask)
         self.reports = Reporting(self._workspace, lambda: self.sources().values(), self._asked, config.warehouse)
         self.saved = Saving(self._workspace, self.reports.misfits)
+        self.campaigns = CampaignReports(self.reports, self._ask)
         self.demo = WorkerDemo(config, self._workspace, lambda: self.status(within_seconds=1.0), self.reports.standing)
         figures = WorkerFigures(config, self._workspace, lambda hours: self.status(hours, KNOWN_SECONDS), self._hourly)
         self.alerting = Alerting(config, self._workspace, figures)

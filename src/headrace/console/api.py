@@ -14,7 +14,7 @@ from litestar.params import Body, FromPath, QueryParameter
 
 from headrace import __version__
 from headrace.config import WarehouseConfig
-from headrace.console import alerts, catalogue, deliveries, demo, destinations, email_model, filter_checks, problems, reports, saved
+from headrace.console import alerts, campaigns, catalogue, deliveries, demo, destinations, email_model, filter_checks, problems, reports, saved
 from headrace.console.access import Who, guard
 from headrace.console.entrance import routes as entrance_routes
 from headrace.console.jobs import Job
@@ -49,7 +49,7 @@ class Health(msgspec.Struct, frozen=True):
 
 
 class Working(
-    alerts.Worker, demo.Worker, destinations.Destinations, deliveries.Telling, email_model.Worker, filter_checks.Worker, reports.Worker, saved.Worker, Protocol
+    alerts.Worker, campaigns.Worker, demo.Worker, destinations.Destinations, deliveries.Telling, email_model.Worker, filter_checks.Worker, reports.Worker, saved.Worker, Protocol
 ):
     """What the worker answers. All may be called from any thread and raise HeadraceError."""
 
@@ -138,6 +138,7 @@ def api(worker: Working, limits: WarehouseConfig, who: Who) -> Litestar:
             *deliveries.routes(worker),
             *email_model.routes(worker),
             *filter_checks.routes(worker),
+            *campaigns.routes(worker),
             *demo.routes(worker),
             *reports.routes(worker, _stream),
             *saved.routes(worker),

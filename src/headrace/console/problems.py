@@ -49,23 +49,24 @@ def parts_of(text: str) -> tuple[str, str, str]:
 _LONGEST_STEP: Final = 40
 
 
-def of_error(_: Request[Any, Any, Any], error: HeadraceError) -> Response[Problem]:
-    headers: dict[str, str] = {}
+def problem_of(error: HeadraceError) -> Problem:
     match error:
         case RequestError():
-            status, code = error.status, error.code
-            if error.retry_after_seconds is not None:
-                headers["retry-after"] = str(max(1, round(error.retry_after_seconds)))
+            return problem(error.status, error.code, str(error))
         case NotFoundError():
-            status, code = 404, "not_found"
+            return problem(404, "not_found", str(error))
         case ConfigError():
-            status, code = 409, "refused"
+            return problem(409, "refused", str(error))
         case RetryableError():
-            status, code = 503, "unavailable"
-            headers["retry-after"] = str(max(1, round(error.retry_after_seconds)))
-        case _:
-            status, code = 500, "internal"
-    return Response(problem(status, code, str(error)), status_code=status, media_type=PROBLEM_JSON, headers=headers)
+            return problem(503, "unavailable", str(error))
+    return problem(500, "internal", str(error))
+
+
+def of_error(_: Request[Any, Any, Any], error: HeadraceError) -> Response[Problem]:
+    found = problem_of(error)
+    again = error.retry_after_seconds if isinstance(error, RequestError | RetryableError) else None
+    headers = {} if again is None else {"retry-after": str(max(1, round(again)))}
+    return Response(found, status_code=found.status, media_type=PROBLEM_JSON, headers=headers)
 
 
 def of_http(_: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
