@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from headrace.warehouses._duckdb import DuckDB
 from headrace.workspace.workspace import Workspace
 
 NOW: Final = datetime(2026, 11, 20, 12, tzinfo=UTC)
-SENDS: Final = (
+SENDS: Final[Sequence[tuple[Any, ...]]] = (
     # campaign, days ago, journey, delivered, human opens, human clicks, orders, revenue
     ("old", 12, None, 9_000, 1_800, 270, 10, 900.0),
     ("new", 2, None, 10_000, 2_500, 280, 4, 500.0),
@@ -160,5 +160,5 @@ def test_of_several_reports_each_is_answered_for_itself(client: TestClient[Any])
         answer["problems"]["odd"]["detail"].partition("; ")[2].split(" there")[0],
     )
     assert answer["reports"]["days"] | {"seconds": 0} == client.post("/api/v1/reports", json={"preset": "daily"}).json() | {"seconds": 0}  # fmt: skip
-    many = {"reports": {f"r{number}": {} for number in range(25)}}
+    many: dict[str, Any] = {"reports": {f"r{number}": {} for number in range(25)}}
     assert 400 == client.post("/api/v1/reports/batch", json=many).status_code
