@@ -5,8 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -143,12 +143,16 @@ def count_change(connection: sa.Connection) -> None:
     connection.execute(sa.update(revision).values(value=revision.c.value + 1))
 
 
+Watched = Callable[[sa.Connection], AbstractContextManager[Any]]
+
+
 class Database:
     """An open, upgraded database. Threads may share it; processes open their own, after a fork and never before."""
 
-    def __init__(self, url: str, lock_file: Path) -> None:
-        """Raises ConfigError when the database cannot be opened or was written by a newer headrace."""
+    def __init__(self, url: str, lock_file: Path, watched: Watched | None = None) -> None:
+        """`watched` looks on at every write transaction. Raises ConfigError when the database cannot be opened or was written by a newer headrace."""
         self._url = sa.make_url(url)
+        self._watched: Watched = watched or nullcontext
         if self._url.get_backend_name() != "sqlite" or not self._url.database:
             raise ConfigError(f"workspace: {self._url} is no SQLite file; give sqlite:///PATH")
         self._path = Path(self._url.database)
@@ -175,7 +179,7 @@ class Database:
         """One write transaction, alone among all processes from its first moment; rolled back by any error.
 
         Raises RetryableError (others write for too long, disk full) or ConfigError; nothing is stored then."""
-        with self._translated("write"), self._writing.begin() as connection:
+        with self._translated("write"), self._writing.begin() as connection, self._watched(connection):
             yield connection
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ import msgspec
 import sqlalchemy as sa
 
 from headrace.catalog import declared_settings
-from headrace.errors import NotFoundError
+from headrace.errors import ConfigError, NotFoundError
 from headrace.workspace import database, secret_settings, settings
 from headrace.workspace.secret_settings import Owner
 
@@ -151,8 +151,21 @@ class KeptWithSecrets(Kept[R]):
     def set_settings(self, connection: sa.Connection, secret: bytes, slug: str, changes: Mapping[str, Any]) -> R:
         """`changes` as for `after`. Raises ConfigError and NotFoundError."""
         kind = self.live(connection, slug).kind
-        stored = self.stored(secret, kind, slug, self.after(connection, secret, slug, changes))
+        after = self.after(connection, secret, slug, changes)
+        stored = self.stored(secret, kind, slug, after)
+        if self._keeps_secrets(connection, secret, slug, self.secrets_of(kind, after)):
+            return self.update(connection, slug, settings=stored.settings)
         return self.update(connection, slug, **stored._asdict())
+
+    def _keeps_secrets(self, connection: sa.Connection, secret: bytes, slug: str, secrets: Mapping[str, Any]) -> bool:
+        """Whether they are those that are sealed: sealed again they would look changed, also to the audit trail."""
+        sealed = connection.scalar(sa.select(self.table.c.sealed).where(self.table.c.slug == slug))
+        if not sealed or not secrets:
+            return not sealed and not secrets
+        try:
+            return secret_settings.opened(secret, Owner(self.room, slug), sealed) == secrets
+        except ConfigError:  # a lost secret.key is no obstacle to new ones
+            return False
 
     def remove(self, connection: sa.Connection, slug: str, now: datetime) -> R:
         """Its secrets are forgotten. Raises NotFoundError, for one that is removed already too."""

@@ -121,11 +121,6 @@ class WorkspacePeople:
         with self._database.write() as connection:
             return self._set_password(connection, number, kept, but)
 
-    def renew_hash(self, number: int, kept: str) -> None:
-        """The same password, hashed as it would be today: nobody's doing, and nothing ends by it."""
-        with self._database.write() as connection:
-            connection.execute(sa.update(people).where(people.c.id == number).values(password=kept))
-
     def rename(self, number: int, name: str) -> Person:
         return self._update(number, name=names.nickname(name))
 

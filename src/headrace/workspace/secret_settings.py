@@ -105,6 +105,11 @@ def is_secret(value: Any) -> bool:
     return "@" in parts.netloc or any(_SECRET_NAMES.search(name) for name in names)
 
 
+def has_secret_name(name: str) -> bool:
+    """Whether a name alone lets one expect a secret."""
+    return _SECRET_NAMES.search(name) is not None
+
+
 def masked(name: str, value: Any, *, with_path: bool = True) -> Any:
     """What may be shown of a secret setting: of an address everything that surely is no secret, of anything else only whether it is set.
 

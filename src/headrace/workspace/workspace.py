@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from headrace.errors import ConfigError, NotFoundError
 from headrace.workspace import database, names
 from headrace.workspace.alerts import Declared, WorkspaceAlerts
+from headrace.workspace.audit import WorkspaceAudit, watched
 from headrace.workspace.destinations import DESTINATIONS, connectable, free_slug
 from headrace.workspace.email_model import WorkspaceEmailModel
 from headrace.workspace.keys import digest_of, last_four, new_key, setup_code
@@ -37,7 +38,9 @@ class Workspace:
     ) -> None:
         """Creates and upgrades what is missing. Raises ConfigError."""
         self._clock = clock
-        self._database = database.Database(url, secret_file.with_name("workspace.lock"))
+        self._database = database.Database(
+            url, secret_file.with_name("workspace.lock"), lambda connection: watched(connection, self._clock)
+        )
         try:
             self.secret: Final = secret_of(secret_file, self._database)
         except BaseException:
@@ -93,6 +96,10 @@ class Workspace:
         """What programs ask the API with."""
         return WorkspaceTokens(self._database, self.secret, self._clock)
 
+    def audit(self) -> WorkspaceAudit:
+        """Who changed what, and when."""
+        return WorkspaceAudit(self._database, self._clock)
+
     def setup_code(self) -> str:
         """What a stranger does not know: it makes the first owner from another machine. Nobody else can be made by it."""
         return setup_code(self.secret)
@@ -117,7 +124,12 @@ class Workspace:
             return SOURCES.one(connection, slug)
 
     def add_source(
-        self, kind: str, nickname: str, schema: str | None = None, settings: Mapping[str, Any] | None = None
+        self,
+        kind: str,
+        nickname: str,
+        schema: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        slug: str | None = None,
     ) -> tuple[Source, str]:
         """The new source and its write key, which is not stored and cannot be shown again.
 
@@ -127,7 +139,7 @@ class Workspace:
         now = self._clock()
         with self._database.write() as connection:
             slugs, schemas = SOURCES.taken(connection)
-            slug = names.free(names.slug_of(nickname, kind), slugs, "-")
+            slug = names.slug(slug, nickname, kind, slugs)
             connection.execute(
                 sa.insert(database.sources).values(
                     slug=slug,
@@ -141,6 +153,13 @@ class Workspace:
             )
             key = self._add_key(connection, slug, (), now)
             return SOURCES.changed(connection, slug), key
+
+    def free_source_names(self, kind: str, nickname: str, schema: str | None = None) -> tuple[str, str]:
+        """The slug and the schema that `add_source` would give now. Raises ConfigError."""
+        nickname = names.nickname(nickname)
+        with self._database.read() as connection:
+            slugs, schemas = SOURCES.taken(connection)
+        return names.free(names.slug_of(nickname, kind), slugs, "-"), names.schema(schema, nickname, kind, schemas)
 
     def enable(self, slug: str) -> Source:
         return self._update(slug, enabled=True)
@@ -221,6 +240,11 @@ class Workspace:
         Raises NotFoundError for a removed one too, and ConfigError when the secrets do not open with this folder's secret."""
         with self._database.read() as connection:
             return WAREHOUSES.revealed(connection, self.secret, slug)
+
+    def warehouse_settings_after(self, slug: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """What `revealed_settings` would be after `set_warehouse_settings`, to be checked before. Raises ConfigError."""
+        with self._database.read() as connection:
+            return WAREHOUSES.after(connection, self.secret, slug, changes)
 
     def free_warehouse_slug(self, kind: str, nickname: str, slug: str | None = None) -> str:
         """The slug that `add_warehouse` would give now. Raises ConfigError."""
