@@ -10,41 +10,43 @@ import threading
 from collections.abc import Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 import uvloop
 
-from headrace.app import destination_trials, folder, tasks
+from headrace.app import destination_trials, folder
 from headrace.app.alert_orders import AlertOrders
 from headrace.app.alerting import Alerting, WorkerFigures
 from headrace.app.archiving import Archive
+from headrace.app.browsing import Browsing
+from headrace.app.configuration.served import ServedConfiguration
+from headrace.app.debugging import Debugger
 from headrace.app.deliveries import Deliveries
 from headrace.app.delivery_accounts import DeliveryAccounts
 from headrace.app.demo import WorkerDemo
 from headrace.app.destination_orders import DestinationOrders
 from headrace.app.destination_states import destination_states
-from headrace.app.loading import Loading
 from headrace.app.recent_events import RecentEvents
 from headrace.app.replay_orders import ReplayOrders
 from headrace.app.reporting import OpenWarehouse, Reporting
 from headrace.app.saving import Saving
+from headrace.app.sources import SourceHouse
 from headrace.app.tracing import Tracer
+from headrace.app.warehouse_orders import WarehouseOrders
 from headrace.app.warehouses import Warehouses
 from headrace.config import Config
 from headrace.console.access import INSIDER
 from headrace.console.api import Health, api
+from headrace.console.books import sum_tallies
 from headrace.console.campaigns import CampaignReports
 from headrace.console.email_model import EmailModelSettings
 from headrace.console.front import front
-from headrace.console.jobs import Job, Jobs
 from headrace.console.logins import Logins
 from headrace.console.status import Status, status, summed
 from headrace.console.tracing import Trace
-from headrace.console.warehouses import WarehouseDetail, detail
 from headrace.delivery.trying import TrialOrder, Tried
-from headrace.log.base import Hourly
+from headrace.log.base import Hourly, Tally
 from headrace.log.sqlite import SqliteLog
 from headrace.warehouses.base import QueryResult
 from headrace.workspace.records import Source
@@ -79,11 +81,25 @@ class Worker:
         )
         self.accounts = DeliveryAccounts(config, self._workspace, self.status, self._ask)
         self._tracer = Tracer(config, self._workspace, self.accounts, self.archive.readers, self.status, self._ask)
+        self.debugger = Debugger(self._workspace, self.archive.readers, self._tracer, self._ask)
         self.recent = RecentEvents(self.archive.readers)
         self.alerts = AlertOrders(config, self._workspace)
         self.destinations = DestinationOrders(config, self._workspace, self.notice)
-        self.jobs = Jobs()
+        self.browsing = Browsing(self.warehouses, self.sources, self.status, config.warehouse)
+        self.warehouse_orders = WarehouseOrders(
+            config,
+            self._workspace,
+            self.warehouses,
+            self.sources,
+            self.archive,
+            lambda hours: self.status(hours, KNOWN_SECONDS),
+            self.browsing,
+        )
+        self.source_house = SourceHouse(
+            config, self._workspace, lambda: folder.tracking_url(config), self._tallies, self.known_status, self.notice
+        )
         self.email = EmailModelSettings(self._workspace, self._ask)
+        self.configurations = ServedConfiguration(config, self._workspace, self.notice)
         self.reports = Reporting(self._workspace, lambda: self.sources().values(), self._asked, config.warehouse)
         self.saved = Saving(self._workspace, self.reports.misfits)
         self.campaigns = CampaignReports(self.reports, self._ask)
@@ -92,6 +108,10 @@ class Worker:
         self.alerting = Alerting(config, self._workspace, figures)
         self.logins = Logins(self._workspace, config.console, self._collector_url)
         self._ending = threading.Lock()
+
+    def _tallies(self) -> Mapping[str, Tally]:
+        with self._status_turn:
+            return sum_tallies(reader.totals() for reader in self._status_readers)
 
     def _collector_url(self) -> str:
         return self._config.collector.public_url.rstrip("/") or folder.address_of(self._config.folder) or ""
@@ -135,12 +155,6 @@ class Worker:
     def known_status(self) -> Status:
         return self.status(within_seconds=KNOWN_SECONDS)
 
-    def detail(self, slug: str) -> WarehouseDetail:
-        """Raises NotFoundError."""
-        loading = self.warehouses.one(slug)
-        found = next(entry for entry in self.status().warehouses if entry.warehouse and entry.warehouse.slug == slug)
-        return detail(found, loading.opened)
-
     def query(self, sql: str, max_rows: int, timeout_seconds: float, slug: str | None) -> QueryResult:
         warehouse = self.warehouses.one(slug).opened()
         return warehouse.query(sql, max_rows=max_rows, timeout_seconds=timeout_seconds)
@@ -162,28 +176,6 @@ class Worker:
         warehouse = self.warehouses.one(slug).opened()
         return warehouse.arrow(sql, max_rows=max_rows, timeout_seconds=timeout_seconds)
 
-    def submit(self, slug: str, job: str, arguments: Mapping[str, Any]) -> Job:
-        """Raises NotFoundError, ConfigError and WarehouseUnavailableError."""
-        loading = self.warehouses.one(slug)
-        place = tasks.Surroundings(
-            loading.configured,
-            loading.opened(),
-            loading.kind,
-            self.archive.readers,
-            self.sources,
-            self._config,
-            loading.selections,
-            partial(self._note_retyped, loading),
-            loading.stop,
-        )
-        return self.jobs.submit(loading.slug, tasks.work(job, arguments, place), loading.submit)
-
-    def _note_retyped(self, loading: Loading, column: str) -> None:
-        loading.configured = self._workspace.note_retyped(loading.slug, column)
-
-    def job(self, number: int) -> Job:
-        return self.jobs.job(number)
-
     def try_out(self, slug: str, order: TrialOrder) -> Tried:
         return destination_trials.try_out(self._config, self._workspace, slug, order)
 
@@ -204,6 +196,7 @@ class Worker:
         with self._ending:
             ending = threading.Thread(target=self.deliveries.end, name="end-delivery", daemon=True)
             ending.start()
+            self.debugger.end()
             self.demo.end()
             self.alerting.end()
             self.warehouses.end()

@@ -14,6 +14,7 @@ from headrace import __version__
 from headrace.cli import (
     alert,
     catalog,
+    configuration,
     dead_letters,
     delivery,
     demo,
@@ -40,6 +41,7 @@ COMMANDS: Final = (
     destination,
     alert,
     email,
+    configuration,
     catalog,
     send,
     simulate,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Final, Protocol
 
 import msgspec
@@ -10,19 +9,35 @@ from litestar import Litestar, Request, Response, Router, get, post
 from litestar.exceptions import HTTPException
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.params import Body, FromPath, QueryParameter
+from litestar.params import Body, QueryParameter
 
 from headrace import __version__
 from headrace.config import WarehouseConfig
-from headrace.console import alerts, campaigns, catalogue, deliveries, demo, destinations, email_model, filter_checks, problems, reports, saved
+from headrace.console import (
+    alerts,
+    campaigns,
+    catalogue,
+    configuration,
+    debugger,
+    deliveries,
+    demo,
+    destinations,
+    email_model,
+    filter_checks,
+    problems,
+    reports,
+    saved,
+    warehouse_orders,
+    warehouse_tables,
+)
 from headrace.console.access import Who, guard
 from headrace.console.entrance import routes as entrance_routes
-from headrace.console.jobs import Job
 from headrace.console.logins import Logins
 from headrace.console.metrics import CONTENT_TYPE, metrics
 from headrace.console.reports import ARROW_STREAM
+from headrace.console.sources import Worker as SourcesWorker
+from headrace.console.sources import routes as source_routes
 from headrace.console.status import Status
-from headrace.console.warehouses import WarehouseDetail
 from headrace.errors import HeadraceError
 from headrace.warehouses.base import QueryResult
 
@@ -39,17 +54,26 @@ class Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     warehouse: str | None = None
 
 
-class JobOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    job: str
-    arguments: dict[str, Any] = {}
-
-
 class Health(msgspec.Struct, frozen=True):
     status: str
 
 
 class Working(
-    alerts.Worker, campaigns.Worker, demo.Worker, destinations.Destinations, deliveries.Telling, email_model.Worker, filter_checks.Worker, reports.Worker, saved.Worker, Protocol
+    SourcesWorker,
+    alerts.Worker,
+    campaigns.Worker,
+    configuration.Worker,
+    demo.Worker,
+    destinations.Destinations,
+    debugger.Worker,
+    deliveries.Telling,
+    email_model.Worker,
+    filter_checks.Worker,
+    reports.Worker,
+    saved.Worker,
+    warehouse_orders.Worker,
+    warehouse_tables.Worker,
+    Protocol,
 ):
     """What the worker answers. All may be called from any thread and raise HeadraceError."""
 
@@ -64,15 +88,9 @@ class Working(
         """As `status`, out of what the warehouses said some seconds ago."""
         ...
 
-    def detail(self, slug: str) -> WarehouseDetail: ...
-
     def query(self, sql: str, max_rows: int, timeout_seconds: float, slug: str | None) -> QueryResult: ...
 
     def arrow(self, sql: str, max_rows: int, timeout_seconds: float, slug: str | None) -> Any: ...
-
-    def submit(self, slug: str, job: str, arguments: Mapping[str, Any]) -> Job: ...
-
-    def job(self, number: int) -> Job: ...
 
     def notice(self) -> None:
         """Take up what has changed in the workspace before this returns."""
@@ -100,18 +118,6 @@ def api(worker: Working, limits: WarehouseConfig, who: Who) -> Litestar:
     def run_arrow_query(data: Annotated[Query, Body(description="One SELECT")]) -> Response[bytes]:
         return Response(_stream(worker.arrow(data.sql, *bounds(data), data.warehouse)), media_type=ARROW_STREAM)
 
-    @get("/warehouses/{slug:str}", role="viewer", sync_to_thread=True)
-    def show_warehouse(slug: FromPath[str]) -> WarehouseDetail:
-        return worker.detail(slug)
-
-    @post("/warehouses/{slug:str}/jobs", role="editor", sync_to_thread=True, status_code=201)
-    def order_job(slug: FromPath[str], data: Annotated[JobOrder, Body(description="What is to be done")]) -> Job:
-        return worker.submit(slug, data.job, data.arguments)
-
-    @get("/jobs/{number:int}", role="viewer", sync_to_thread=True)
-    def show_job(number: FromPath[int]) -> Job:
-        return worker.job(number)
-
     @post("/notice", role="editor", sync_to_thread=True, status_code=200)
     def take_notice() -> Health:
         worker.notice()
@@ -129,17 +135,19 @@ def api(worker: Working, limits: WarehouseConfig, who: Who) -> Litestar:
             show_status,
             run_query,
             run_arrow_query,
-            show_warehouse,
-            order_job,
-            show_job,
             *alerts.routes(worker),
             *catalogue.routes(),
+            *source_routes(worker),
             *destinations.routes(worker),
             *deliveries.routes(worker),
+            *debugger.routes(worker, guard(who)),
             *email_model.routes(worker),
             *filter_checks.routes(worker),
             *campaigns.routes(worker),
+            *configuration.routes(worker),
             *demo.routes(worker),
+            *warehouse_orders.routes(worker),
+            *warehouse_tables.routes(worker),
             *reports.routes(worker, _stream),
             *saved.routes(worker),
             show_openapi,

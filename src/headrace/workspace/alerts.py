@@ -145,21 +145,25 @@ class WorkspaceAlerts:
         """Of a channel's settings in clear the secret ones, to keep them out of texts (`hidden`)."""
         return self._channels.secrets_of(kind, settings)
 
-    def checked_channel(self, kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Settings as they would be kept, in clear. Raises ConfigError and NotFoundError."""
-        return self._channels.checked(kind, given)
-
     def channel_settings_after(self, slug: str, changes: Mapping[str, Any]) -> dict[str, Any]:
         """What `revealed_settings` would be after `set_channel`. Raises ConfigError and NotFoundError."""
         with self._database.read() as connection:
             return self._channels.after(connection, self._secret, slug, changes)
 
-    def add_channel(self, kind: str, nickname: str, given: Mapping[str, Any]) -> Channel:
+    def checked_channel(self, kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings as they would be kept, in clear. Raises ConfigError and NotFoundError."""
+        return self._channels.checked(kind, given)
+
+    def secret_names(self, kind: str, given: Mapping[str, Any]) -> set[str]:
+        """Which of a channel's settings are secret."""
+        return set(self._channels.secrets_of(kind, given))
+
+    def add_channel(self, kind: str, nickname: str, given: Mapping[str, Any], slug: str | None = None) -> Channel:
         """Raises ConfigError and NotFoundError."""
         checked = self._channels.checked(kind, given)
         nickname = names.nickname(nickname)
         with self._database.write() as connection:
-            slug = self._free(connection, database.alert_channels, nickname, kind)
+            slug = self._free(connection, database.alert_channels, nickname, kind, slug)
             return self._channels.insert(
                 connection, self._secret, checked, slug=slug, kind=kind, nickname=nickname, created_at=self._clock()
             )
@@ -170,6 +174,11 @@ class WorkspaceAlerts:
         with self._database.write() as connection:
             channel = self._channels.set_settings(connection, self._secret, slug, changes)
             return self._channels.update(connection, slug, **named) if named else channel
+
+    def rename_channel(self, slug: str, nickname: str) -> Channel:
+        """The slug stays."""
+        with self._database.write() as connection:
+            return self._channels.update(connection, slug, nickname=names.nickname(nickname))
 
     def remove_channel(self, slug: str) -> Channel:
         """Raises NotFoundError, and ConfigError while an alert tells it."""
@@ -188,12 +197,23 @@ class WorkspaceAlerts:
         with self._database.read() as connection:
             return self._alerts.one(connection, slug)
 
-    def add_alert(self, condition: str, nickname: str, given: Mapping[str, Any], channels: Iterable[str]) -> Alert:
+    def checked_alert(self, condition: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings as they would be kept. Raises ConfigError and NotFoundError."""
+        return self._alerts.checked(condition, given)
+
+    def add_alert(
+        self,
+        condition: str,
+        nickname: str,
+        given: Mapping[str, Any],
+        channels: Iterable[str],
+        slug: str | None = None,
+    ) -> Alert:
         """Raises ConfigError and NotFoundError."""
         checked = self._alerts.checked(condition, given)
         nickname = names.nickname(nickname)
         with self._database.write() as connection:
-            slug = self._free(connection, database.alerts, nickname, condition)
+            slug = self._free(connection, database.alerts, nickname, condition, slug)
             connection.execute(
                 sa.insert(database.alerts).values(
                     slug=slug,
@@ -231,6 +251,11 @@ class WorkspaceAlerts:
         with self._database.write() as connection:
             return self._alerts.update(connection, slug, paused=False)
 
+    def rename_alert(self, slug: str, nickname: str) -> Alert:
+        """The slug stays."""
+        with self._database.write() as connection:
+            return self._alerts.update(connection, slug, nickname=names.nickname(nickname))
+
     def remove_alert(self, slug: str) -> Alert:
         """Raises NotFoundError."""
         with self._database.write() as connection:
@@ -248,8 +273,8 @@ class WorkspaceAlerts:
             self._channels.one(connection, slug)
         return wanted
 
-    def _free(self, connection: sa.Connection, table: sa.Table, nickname: str, kind: str) -> str:
-        return names.free(names.slug_of(nickname, kind), set(connection.scalars(sa.select(table.c.slug))), "-")
+    def _free(self, connection: sa.Connection, table: sa.Table, nickname: str, kind: str, wanted: str | None) -> str:
+        return names.slug(wanted, nickname, kind, set(connection.scalars(sa.select(table.c.slug))))
 
     def _delete(self, connection: sa.Connection, table: sa.Table, slug: str) -> None:
         connection.execute(sa.delete(table).where(table.c.slug == slug))

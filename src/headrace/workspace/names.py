@@ -53,7 +53,7 @@ def slug_of(nickname: str, kind: str) -> str:
 
 
 def slug(wanted: str | None, nickname: str, kind: str, taken: Container[str]) -> str:
-    """The slug of a new warehouse or destination: the wanted one, or one made from the nickname.
+    """The slug of something new: the wanted one, or one made from the nickname.
 
     Raises ConfigError for a wanted one that is no slug or that is taken; the text proposes another."""
     if wanted is None:
@@ -67,7 +67,7 @@ def slug(wanted: str | None, nickname: str, kind: str, taken: Container[str]) ->
     if wanted in taken:
         proposal = free(wanted, taken, "-")
         raise ConfigError(
-            f"slug: {wanted!r} is taken by a warehouse or a destination, removed ones keep theirs; take another, for example {proposal!r}"
+            f"slug: {wanted!r} is taken, by something that was removed perhaps; take another, for example {proposal!r}"
         )
     return wanted
 

@@ -53,15 +53,23 @@ class WorkspaceSaved:
         with self._database.read() as connection:
             return _one(connection, kind, slug)
 
-    def add(self, kind: SavedKind, title: str, description: str, body: Mapping[str, Any], author: str) -> Saved:
-        """Under a free slug that is made of the title. Raises ConfigError."""
+    def add(
+        self,
+        kind: SavedKind,
+        title: str,
+        description: str,
+        body: Mapping[str, Any],
+        author: str,
+        slug: str | None = None,
+    ) -> Saved:
+        """Under the given slug, or a free one that is made of the title. Raises ConfigError."""
         title, description = names.nickname(title), _description(description)
         table = database.saved
         with self._database.write() as connection:
             taken = set(connection.scalars(sa.select(table.c.slug).where(table.c.kind == kind)))
             if len(taken) >= MOST_SAVED:
                 raise ConfigError(f"saved {kind}: there are {len(taken)} already; remove some that nobody needs")
-            slug = names.free(names.slug_of(title, kind), taken, "-")
+            slug = names.slug(slug, title, kind, taken)
             now = self._clock()
             saved = Saved(kind, slug, title, description, dict(body), author, now, now, 1)
             connection.execute(sa.insert(table).values(**msgspec.structs.asdict(saved)))
