@@ -6,7 +6,7 @@ The id is looked for where it can be found at once (the destinations' books, the
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
@@ -18,6 +18,7 @@ from headrace.app.delivery_accounts import Ask, DeliveryAccounts, StatusOf, told
 from headrace.config import Config
 from headrace.console.status import WarehouseStatus
 from headrace.console.tracing import Accepted, Row, Sight, Trace, in_warehouse, steps_of
+from headrace.debugger import history
 from headrace.delivery import trace as of_books
 from headrace.delivery.account import minute_at, period, time_of
 from headrace.delivery.trace import Fate, Sighting
@@ -34,9 +35,10 @@ SLICE_BYTES: Final = 8_000_000
 AROUND_ENTRIES: Final = 500_000
 """So many entries are looked at at the most around the minute in which a warehouse says that the event was received."""
 MOST_SIGHTS: Final = 20
-_PLAIN: Final = re.compile(r"[\w.:@+/=~-]{1,500}", re.ASCII)
+PLAIN: Final = re.compile(r"[\w.:@+/=~-]{1,500}", re.ASCII)
 """Ids that are the same text in the SQL of every engine."""
-_NAME: Final = re.compile(r"[a-z_][a-z0-9_]*")
+NAME: Final = re.compile(r"[a-z_][a-z0-9_]*")
+TABLE_BY_TYPE: Final = dict(zip(("track", "identify", "group", "page", "screen", "alias"), HISTORY_TABLES, strict=True))
 
 OnProgress = Callable[[int, int], object]
 """Told how many parts of the log were read, of how many."""
@@ -100,6 +102,24 @@ class Tracer:
             steps = [_never_seen(message_id, first)]
         return Trace(message_id, bool(sights), steps, sights, looked_back_to, notes)
 
+    def at(self, partition: int, offset: int) -> Trace:
+        """Of the event at a place of the log. A warehouse is asked only when its turn is over, for this event alone, so that it may be asked
+        again and again. Raises NotFoundError."""
+        with _closing(self._open_readers()) as readers:
+            entry = history.entry_at(readers, partition, offset)
+        accepted = _accepted(_Entry(partition, offset, entry))
+        source = next((one for one in self._workspace.sources(include_removed=True) if one.slug == entry.source), None)
+        warehouses = {record.slug: record for record in self._workspace.warehouses()}
+        statuses = [one for one in self._status(0.0).warehouses if one.warehouse is not None]
+        known = {slug: _Known({}, (), "") for slug in warehouses}
+        if isinstance(entry, Event) and source is not None:
+            tables = (TABLE_BY_TYPE[entry.type],)
+            turns = [one.warehouse.slug for one in statuses if one.warehouse and _is_over(one, partition, offset)]
+            asked = {slug: self._in_warehouse(slug, entry.message_id, [source], tables) for slug in turns}
+            known |= {slug: found for slug, found in asked.items() if slug in warehouses}
+        sight = self._sight(accepted, warehouses, statuses, known)
+        return Trace(entry.message_id or "", is_found=True, steps=list(steps_of(sight)), sights=[sight])
+
     # Where the event is in the log.
 
     def _seen(self, readers: Sequence[LogReader], message_id: str, known: Mapping[str, _Known]) -> list[_Entry]:
@@ -154,8 +174,10 @@ class Tracer:
 
     # What the warehouses have.
 
-    def _in_warehouse(self, slug: str, message_id: str, sources: Iterator[Source] | Any) -> _Known:
-        if not _PLAIN.fullmatch(message_id):
+    def _in_warehouse(
+        self, slug: str, message_id: str, sources: Iterable[Source], tables: Sequence[str] = HISTORY_TABLES
+    ) -> _Known:
+        if not PLAIN.fullmatch(message_id):
             return _Known({}, (), "the id has characters that are not asked for in SQL; the log alone was looked at")
         rows: dict[str, list[Row]] = {}
         try:
@@ -165,20 +187,19 @@ class Tracer:
                 slug,
             ).rows
             for source in sources:
-                found = self._rows(slug, source.schema, message_id)
+                found = self._rows(slug, source.schema, message_id, tables)
                 if found:
                     rows[source.slug] = found
         except HeadraceError as error:
             return _Known(rows, (), f"it could not be asked: {error}")
         return _Known(rows, rejected, "")
 
-    def _rows(self, slug: str, schema: str, message_id: str) -> list[Row]:
-        if not _NAME.fullmatch(schema):
+    def _rows(self, slug: str, schema: str, message_id: str, tables: Sequence[str]) -> list[Row]:
+        if not NAME.fullmatch(schema):
             return []
-        tables = self._ask(_TABLES.format(schema=schema), slug).rows
-        there = {str(row[0]).lower() for row in tables}
+        there = {str(row[0]).lower() for row in self._ask(_TABLES.format(schema=schema), slug).rows}
         found: list[Row] = []
-        for table in HISTORY_TABLES:
+        for table in tables:
             if table not in there:
                 continue
             event = "event" if table == "tracks" else "NULL"
@@ -226,6 +247,11 @@ class Tracer:
         times = [row.received_at for of in known.values() for row in of.rows.get(source, ()) if row.received_at]
         accepted = Accepted(outcome="accepted", source=source, received_at=min(times, default=time_of(0)))
         return self._sight(accepted, warehouses, statuses, known)
+
+
+def _is_over(status: WarehouseStatus, partition: int, offset: int) -> bool:
+    """Whether the warehouse's loader has come by."""
+    return any(one.partition == partition and offset < one.position for one in status.partitions)
 
 
 _TABLES: Final = "SELECT table_name FROM information_schema.tables WHERE table_schema = '{schema}'"
