@@ -84,9 +84,12 @@ def test_rows_series_totals_and_what_is_left_are_those_of_the_mails(client: Test
     assert [device, sum(mail["is_delivered"] for mail in outside if mail["device"] == device)] == left[:2]
     expected = {key: count for key, count in counted(others, "campaign_id").items() if key[0] in inside}
     assert expected == by_keys(found["table"]["rest_by_row"], 1)
-    (both,) = found["table"]["rest_whole"]
+    (both,) = found["table"]["rest_both"]
     corner = [mail for mail in outside if mail["device"] != device]
     assert [sum(mail["is_delivered"] for mail in corner), pytest.approx(rate(corner))] == both[:2]
+    assert [sum(mail["is_delivered"] for mail in of) for of in (outside, others)] == [
+        found["table"][name][0][0] for name in ("rest_rows", "rest_series")
+    ]
     (whole,) = found["table"]["whole"]
     people = {mail["person_key"] for mail in MAILS if mail["is_sent"]}
     assert [pytest.approx(rate(MAILS)), len(people)] == whole[1:]

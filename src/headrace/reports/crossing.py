@@ -43,7 +43,8 @@ class TableOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 class Crossing(msgspec.Struct, frozen=True, kw_only=True):
     """Each row holds values of the dimensions named, then the measures. `cells`: rows and series; `by_row`: rows; `by_series`: series; `whole`: all.
-    `rest_by_row`: series beyond the shown ones; `rest_by_series`: rows beyond the shown ones; `rest_whole`: both. Empty where it was not asked or has no meaning."""
+    Of series beyond the shown ones: `rest_by_row` by rows, `rest_series` all. Of rows beyond the shown ones: `rest_by_series` by series, `rest_rows` all.
+    `rest_both`: beyond both. Empty where it was not asked or has no meaning."""
 
     since: datetime | None
     until: datetime | None
@@ -53,7 +54,9 @@ class Crossing(msgspec.Struct, frozen=True, kw_only=True):
     whole: Sequence[Row] = ()
     rest_by_row: Sequence[Row] = ()
     rest_by_series: Sequence[Row] = ()
-    rest_whole: Sequence[Row] = ()
+    rest_rows: Sequence[Row] = ()
+    rest_series: Sequence[Row] = ()
+    rest_both: Sequence[Row] = ()
 
 
 class TableAnswer(Standing, frozen=True, kw_only=True):
@@ -266,11 +269,15 @@ class _Crossing:
         if series.names and rows.names:
             found["by_row"] = picked(rows_of(rows.names), rows)
         if cut_rows:
-            found["rest_by_series"] = picked(rows_of(series.names, *rows.others()), series) if series.names else ()
-            found["rest_whole"] = rows_of((), *rows.others())
+            found["rest_rows"] = rows_of((), *rows.others())
+        if cut_rows and series.names:
+            found["rest_by_series"] = picked(rows_of(series.names, *rows.others()), series)
         if cut_series:
+            found["rest_series"] = rows_of((), *series.others())
+        if cut_series and rows.names:
             found["rest_by_row"] = picked(rows_of(rows.names, *series.others()), rows)
-            found["rest_whole"] = rows_of((), *(rows.others() if cut_rows else ()), *series.others())
+        if cut_rows and cut_series:
+            found["rest_both"] = rows_of((), *rows.others(), *series.others())
         return found
 
     def _has_no_totals(self, plan: Plan) -> bool:
