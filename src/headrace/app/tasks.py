@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from headrace.config import Config
+from headrace.console.job_kinds import JOB_KINDS, JobKind
 from headrace.console.jobs import OnProgress, Work
 from headrace.errors import ConfigError, NotFoundError
 from headrace.loader.building import Workplace
@@ -28,8 +29,7 @@ from headrace.workspace.records import Source
 
 
 class Surroundings(NamedTuple):
-    """What a job works with. `readers` opens readers of the job's own, which it closes, for some sources' events or (None) all.
-    `stop` is set when the worker ends."""
+    """What a job works with. `readers` opens readers of the job's own, which it closes, for some sources' events or (None) all."""
 
     configured: records.Warehouse
     warehouse: Warehouse
@@ -41,6 +41,7 @@ class Surroundings(NamedTuple):
     note_retyped: Callable[[str], None]
     """Keeps that a person chose the type of `schema.table.column`."""
     stop: threading.Event
+    """Set when the worker ends, or when the job is cancelled."""
 
 
 class RetypeArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -132,9 +133,7 @@ def _rebuilt(ordered: Rebuild, place: Surroundings, on_progress: OnProgress) -> 
         for reader in readers:
             reader.close()
     if not found.is_complete:
-        raise ConfigError(
-            f"rebuild: {ordered.schema} was interrupted because the server ends; nothing has changed, order it again"
-        )
+        raise ConfigError(f"rebuild: {ordered.schema} was stopped before its end; nothing has changed, order it again")
     return found
 
 
@@ -169,6 +168,8 @@ def export(arguments: ExportArguments, place: Surroundings, on_progress: OnProgr
 
     def on_rows(more: int) -> None:
         nonlocal rows
+        if place.stop.is_set():
+            raise ConfigError("export: it was stopped before its end; the files that are complete stay")
         rows += more
         on_progress(rows, None, f"{name.schema}.{name.table}")
 
@@ -202,6 +203,19 @@ _JOBS: Final[Mapping[str, tuple[type[msgspec.Struct], Callable[[Any, Surrounding
 
 _READING: Final = frozenset(("snapshot", "export"))
 """The jobs that change no table."""
+_STOPPING: Final = frozenset(("rebuild", "backfill", "export"))
+"""The jobs that look at `Surroundings.stop`, and have changed no table when they end by it."""
+
+
+class Stop(threading.Event):
+    """Set with the other one, too."""
+
+    def __init__(self, other: threading.Event) -> None:
+        super().__init__()
+        self._other = other
+
+    def is_set(self) -> bool:
+        return super().is_set() or self._other.is_set()
 
 
 def work(job: str, arguments: Mapping[str, Any], place: Surroundings) -> Work:
@@ -214,4 +228,26 @@ def work(job: str, arguments: Mapping[str, Any], place: Surroundings) -> Work:
         checked = msgspec.convert(dict(arguments), takes)
     except msgspec.ValidationError as error:
         raise ConfigError(f"job: {job}: {error}") from None
-    return Work(job, lambda on_progress: run(checked, place, on_progress), job not in _READING)
+    return Work(
+        job,
+        lambda on_progress: run(checked, place, on_progress),
+        job not in _READING,
+        place.stop if job in _STOPPING else None,
+        msgspec.to_builtins(checked),
+    )
+
+
+def kinds_for(warehouse: Warehouse | None) -> list[JobKind]:
+    """All jobs, with what keeps this warehouse from doing them; None: it is not open."""
+    return [msgspec.structs.replace(kind, why_not=_why_not(kind.job, warehouse)) for kind in JOB_KINDS]
+
+
+def _why_not(job: str, warehouse: Warehouse | None) -> str:
+    offered: object = warehouse
+    if warehouse is None:
+        return "The warehouse cannot be reached now."
+    if job in _READING and not isinstance(offered, Embedded):
+        return "Only for a warehouse that is embedded: other programs can ask this one themselves."
+    if job == "email_rebuild" and not isinstance(offered, Deriving):
+        return "There is no e-mail model on this engine; it is on DuckDB and PostgreSQL."
+    return ""

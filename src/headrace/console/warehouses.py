@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -75,19 +75,20 @@ def detail(status: WarehouseStatus, warehouse: Callable[[], Warehouse]) -> Wareh
 
 def loads_of(table: Any) -> list[LoadShown]:
     """headrace.loads as a pyarrow.Table, in its order."""
-    return [
-        LoadShown(
-            started=row["started"],
-            seconds=float(row["seconds"] or 0.0),
-            partition=int(row["partition"] or 0),
-            position_from=int(row["position_from"] or 0),
-            position_to=int(row["position_to"] or 0),
-            events=int(row["events"] or 0),
-            rows={str(name): int(count) for name, count in msgspec.json.decode(row["rows"] or "{}").items()},
-            result=str(row["result"]),
-        )
-        for row in table.to_pylist()
-    ]
+    return [load_of(row) for row in table.to_pylist()]
+
+
+def load_of(row: Mapping[str, Any]) -> LoadShown:
+    return LoadShown(
+        started=row["started"],
+        seconds=float(row["seconds"] or 0.0),
+        partition=int(row["partition"] or 0),
+        position_from=int(row["position_from"] or 0),
+        position_to=int(row["position_to"] or 0),
+        events=int(row["events"] or 0),
+        rows={str(name): int(count) for name, count in msgspec.json.decode(row["rows"] or "{}").items()},
+        result=str(row["result"]),
+    )
 
 
 def misfits_of(table: Any) -> list[Misfit]:

@@ -25,8 +25,8 @@ from headrace.event import Event
 from headrace.loader.batch import LATEST, Batch
 from headrace.loader.deriving import DerivedState, Deriving, Model
 from headrace.loader.duplicates import Duplicates
-from headrace.loader.partition import Failure, Partition, Progress
 from headrace.loader.freshness import Freshness, SecondsToRow
+from headrace.loader.partition import Failure, Partition, Progress
 from headrace.loader.parts import Part, SharedParts
 from headrace.loader.selection import Selection
 from headrace.loader.tables import Tables

@@ -22,7 +22,7 @@ from headrace.names import STANDARD_TABLES, event_slug, event_table, snake_case
 ANY_TABLE: Final = "*"
 TRACKS: Final = "tracks"
 
-_TABLE_BY_TYPE: Final = {
+TABLE_BY_TYPE: Final = {
     "identify": "identifies",
     "group": "groups",
     "page": "pages",
@@ -129,7 +129,7 @@ class Selector:
 
     def _has_place(self, event: Event) -> bool:
         if event.type != "track":
-            return self._is_on(_TABLE_BY_TYPE[event.type])
+            return self._is_on(TABLE_BY_TYPE[event.type])
         if self._is_on(TRACKS) or event.event is None:  # an event without a name is rejected later
             return True
         return self._only is not None and event_table(event_slug(event.event)) in self._only
