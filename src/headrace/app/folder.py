@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from headrace.config import Config, address
 from headrace.errors import ConfigError, FolderInUseError
 
 LOG: Final = "log"
@@ -71,6 +72,18 @@ def local_address(folder: Path) -> str | None:
     """As `address_of`, in a form that this machine can connect to."""
     served = address_of(folder)
     return None if served is None else served.replace("://0.0.0.0:", "://127.0.0.1:").replace("://[::]:", "://[::1]:")
+
+
+def tracking_url(config: Config) -> str:
+    """The tracking API, without a path: its public address if that is set, else where the folder's server listens, or would."""
+    if config.collector.public_url:
+        return config.collector.public_url.rstrip("/")
+    served = local_address(config.folder)
+    if served is not None:
+        return served
+    host, port = address(config.collector.listen)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - recognised here, not bound
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def is_served(folder: Path) -> bool:

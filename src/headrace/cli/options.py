@@ -41,14 +41,6 @@ def workspace(chosen: Config, *, create: bool = False) -> Workspace:
 
 def url(chosen: Config) -> str:
     """The tracking API, without a path: its public address if that is set, else where the folder's server listens, or would."""
-    from headrace import config  # noqa: PLC0415 - see the module's docstring
-    from headrace.app import folder  # noqa: PLC0415 - as above
+    from headrace.app import folder  # noqa: PLC0415 - see the module's docstring
 
-    if chosen.collector.public_url:
-        return chosen.collector.public_url.rstrip("/")
-    served = folder.local_address(chosen.folder)
-    if served is not None:
-        return served
-    host, port = config.address(chosen.collector.listen)
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - recognised here, not bound
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return folder.tracking_url(chosen)

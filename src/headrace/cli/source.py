@@ -217,31 +217,18 @@ def _change(data: str | None, config: Path | None, change: Callable[[Workspace],
 
 
 def _described(source: Source) -> dict[str, Any]:
-    return {
-        "slug": source.slug,
-        "kind": source.kind,
-        "nickname": source.nickname,
-        "schema": source.schema,
-        "state": _state(source),
-        "enabled": source.enabled,
-        "settings": _settings_in_force(source),
-        "keys": [{"last_four": k.last_four, "created_at": k.created_at.isoformat()} for k in source.keys],
-        "created_at": source.created_at.isoformat(),
-        "removed_at": source.removed_at.isoformat() if source.removed_at else None,
-    }
+    import msgspec  # noqa: PLC0415 - --help needs none of it
 
+    from headrace.console.source_shown import shown  # noqa: PLC0415 - as above
 
-def _settings_in_force(source: Source) -> dict[str, Any]:
-    from headrace.sources import base  # noqa: PLC0415 - --help needs no catalogue
-
-    kind = base.kinds().get(source.kind)
-    return kind_shown.in_force(kind.Settings if kind else None, source.settings)
+    found: dict[str, Any] = msgspec.to_builtins(shown(source))
+    return found
 
 
 def _state(source: Source) -> str:
-    if source.removed_at is not None:
-        return "removed"
-    return "enabled" if source.enabled else "disabled"
+    from headrace.console.source_shown import state  # noqa: PLC0415 - --help needs none of it
+
+    return state(source)
 
 
 def _keys(source: Source) -> str:
@@ -258,7 +245,7 @@ def _print_source(source: Source) -> None:
             "state": _state(source),
             "write keys": _keys(source) or "none",
             "added": f"{source.created_at:%Y-%m-%d %H:%M:%S}Z",
-            **_settings_in_force(source),
+            **_described(source)["settings"],
         }
     )
 
