@@ -49,10 +49,12 @@ class RequestError(HeadraceError):
 
 
 class QueryError(RequestError):
-    """The SQL of a user is refused, too long running or wrong."""
+    """The SQL of a user is refused, too long running or wrong. `position`: the character of the SQL where it is wrong, from 0; None where
+    that is not known."""
 
-    def __init__(self, reason: str, code: str = "query_refused") -> None:
+    def __init__(self, reason: str, code: str = "query_refused", position: int | None = None) -> None:
         super().__init__(code, reason)
+        self.position = position
 
 
 class RetryableError(HeadraceError):

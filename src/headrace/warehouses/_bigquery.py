@@ -189,6 +189,9 @@ class BigQuerySession(DeferredSession):
 
         yield Answer(reading.names, reading.types, reading.schema, batches())
 
+    def plan(self, sql: str, timeout_seconds: float) -> Sequence[str]:  # noqa: ARG002 - the protocol's signature
+        raise QueryError("EXPLAIN is not there in BigQuery: run the query, its console shows the stages of the job")
+
     def is_fit(self) -> bool:
         return True
 

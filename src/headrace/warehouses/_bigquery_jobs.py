@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ from headrace.warehouses._bigquery_dialect import STAGING
 
 START_SECONDS: Final = 60
 JOB_SECONDS: Final = 600
+CANCEL_SECONDS: Final = 5
 _ARROW: Final[Mapping[str, Any]] = {
     "INTEGER": pa.int64(),
     "INT64": pa.int64(),
@@ -40,6 +41,7 @@ class GoogleJobs:
         self._client = client
         self._location = location
         self._query_bytes = query_bytes
+        self._asked: Any = None
 
     def start_script(self, sql: str, job_id: str) -> None:
         config = self._bigquery.QueryJobConfig(use_legacy_sql=False, labels={"by": "headrace"})
@@ -87,6 +89,7 @@ class GoogleJobs:
                 config.maximum_bytes_billed = self._query_bytes
         with _border():
             job = self._client.query(sql, job_config=config, location=self._location, timeout=START_SECONDS)
+            self._asked = job
             rows = job.result(page_size=max_rows, timeout=timeout_seconds or JOB_SECONDS)
         names = [field.name for field in rows.schema]
         types = [
@@ -98,7 +101,12 @@ class GoogleJobs:
         if first is None:
             schema = pa.schema([(field.name, _ARROW.get(field.field_type, pa.string())) for field in rows.schema])
             first = pa.RecordBatch.from_pylist([], schema)
-        return Reading(names, types, first.schema, _chained(first, batches))
+        return Reading(names, types, first.schema, self._to_the_end(first, batches))
+
+    def _to_the_end(self, first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield first
+        yield from rest
+        self._asked = None
 
     def statement_type(self, sql: str) -> str:
         config = self._bigquery.QueryJobConfig(use_legacy_sql=False, dry_run=True, use_query_cache=False)
@@ -111,6 +119,10 @@ class GoogleJobs:
             self._client.delete_table(self._staged(table), not_found_ok=True, timeout=START_SECONDS)
 
     def close(self) -> None:
+        """A query whose rows nobody has fetched to the end is cancelled: it would go on, and cost."""
+        if self._asked is not None:
+            with suppress(Exception):  # it is over already, or BigQuery is out of reach
+                self._asked.cancel(timeout=CANCEL_SECONDS)
         self._client.close()
 
 
@@ -120,11 +132,6 @@ def _blocks(rows: Any, max_rows: int) -> Iterator[pa.RecordBatch]:
         for batch in rows.to_arrow_iterable():
             for start in range(0, batch.num_rows, max_rows):
                 yield batch.slice(start, max_rows)
-
-
-def _chained(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    yield first
-    yield from rest
 
 
 @contextmanager

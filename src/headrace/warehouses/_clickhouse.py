@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -20,6 +20,7 @@ from headrace.warehouses import (
 from headrace.warehouses._clickhouse_lease import LEASE_SECONDS, Lease
 from headrace.warehouses._clickhouse_load import Begun
 from headrace.warehouses._clickhouse_session import Session
+from headrace.warehouses._reading import Reading, Stop
 from headrace.warehouses.base import (
     Account,
     Books,
@@ -159,6 +160,14 @@ class ClickHouse:
 
     def arrow(self, sql: str, *, max_rows: int, timeout_seconds: float) -> Any:
         return _clickhouse_query.arrow(self._session, sql, max_rows, timeout_seconds)
+
+    @contextmanager
+    def reading(self, sql: str, *, timeout_seconds: float, stop: Stop) -> Iterator[Reading]:
+        with _clickhouse_query.reading(self._session, sql, timeout_seconds, stop) as reading:
+            yield reading
+
+    def plan(self, sql: str, *, timeout_seconds: float, stop: Stop) -> Sequence[str]:
+        return _clickhouse_query.plan(self._session, sql, timeout_seconds, stop)
 
     # Writing
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -17,7 +19,8 @@ from headrace.errors import QueryError, WarehouseUnavailableError
 from headrace.warehouses import _clickhouse_select
 from headrace.warehouses._clickhouse_session import Session, first_line
 from headrace.warehouses._clickhouse_sql import text
-from headrace.warehouses._values import json_ready
+from headrace.warehouses._reading import CellKind, ReadColumn, Reading, Stop
+from headrace.warehouses._values import cell, json_ready
 from headrace.warehouses.base import QueryResult
 
 ANSWER_BYTES: Final = 64_000_000
@@ -55,12 +58,73 @@ def arrow(session: Session, sql: str, max_rows: int, timeout_seconds: float) -> 
     return table
 
 
-def _settings(rows: int, timeout_seconds: float) -> dict[str, Any]:
+@contextmanager
+def reading(session: Session, sql: str, timeout_seconds: float, stop: Stop) -> Iterator[Reading]:
+    """The answer while it comes, however many rows it has. Raises QueryError."""
+    judged = _judged(session, sql)
+    settings = {**_time(timeout_seconds), "query_id": uuid.uuid4().hex}
+    with (
+        stop.by(lambda: session.kill(settings["query_id"])),
+        _translated(timeout_seconds),
+        session.asking.query_row_block_stream(judged, settings=settings, tz_mode="aware") as stream,
+    ):
+        found = stream.source
+        columns = [
+            ReadColumn(name, type_.name, kind_of(type_.name))
+            for name, type_ in zip(found.column_names, found.column_types, strict=True)
+        ]
+        blocks = ([[cell(value) for value in row] for row in block] for block in stream)
+        yield Reading(columns, blocks, lambda: _read_rows(found.summary))
+
+
+def _read_rows(summary: Mapping[str, Any]) -> int | None:
+    return int(summary["read_rows"]) if summary.get("read_rows") else None
+
+
+def plan(session: Session, sql: str, timeout_seconds: float, stop: Stop) -> list[str]:
+    """The lines of EXPLAIN. Raises QueryError."""
+    judged = _judged(session, sql)
+    stop.check()
+    with _translated(timeout_seconds):
+        found = session.asking.query(f"EXPLAIN {judged}", settings=_time(timeout_seconds))
+    return [str(row[0]) for row in found.result_rows]
+
+
+def kind_of(type_: str) -> CellKind:
+    """Of a type's name.
+
+    >>> kind_of("Nullable(Int64)"), kind_of("LowCardinality(String)"), kind_of("Array(Int8)")
+    ('integer', 'text', 'nested')
+    """
+    bare = re.sub(r"^(?:(?:Nullable|LowCardinality)\()+", "", type_)
+    return next((kind for begins, kind in _KINDS if bare.startswith(begins)), "text")
+
+
+_KINDS: Final[Sequence[tuple[tuple[str, ...], CellKind]]] = (
+    (("Int", "UInt"), "integer"),
+    (("Float", "BFloat"), "float"),
+    (("Decimal",), "decimal"),
+    (("Bool",), "boolean"),
+    (("DateTime",), "timestamp"),
+    (("Date",), "date"),
+    (("Time",), "time"),
+    (("Array", "Tuple", "Map", "JSON", "Nested", "Variant", "Dynamic", "Object"), "nested"),
+)
+"""`Int` would take `Interval` too, whose values are counts: they are integers indeed."""
+
+
+def _time(timeout_seconds: float) -> dict[str, Any]:
     return {
-        "limit": rows,
         "max_execution_time": max(1, math.ceil(timeout_seconds)),
         "timeout_overflow_mode": "throw",
         "timeout_before_checking_execution_speed": 0,
+    }
+
+
+def _settings(rows: int, timeout_seconds: float) -> dict[str, Any]:
+    return {
+        **_time(timeout_seconds),
+        "limit": rows,
         "max_result_bytes": ANSWER_BYTES,
         "result_overflow_mode": "throw",
     }

@@ -131,6 +131,11 @@ class Session:
             file.flush()
             yield f"file({text(str(Path(file.name)))}, 'ArrowStream', {text(structure)})", None
 
+    def kill(self, query_id: str) -> None:
+        """End a query of a user, which a read-only user may do to its own. The embedded engine cannot: there the time ends it."""
+        if not self.embedded:
+            self.asking.command(f"KILL QUERY WHERE query_id = {text(query_id)} ASYNC")
+
     def close(self) -> None:
         for client in (self.asking, self._reading, self._writing):
             with suppress(Exception):

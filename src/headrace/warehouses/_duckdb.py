@@ -23,6 +23,7 @@ from headrace.warehouses import (
     _duckdb_query,
 )
 from headrace.warehouses._duckdb_file import DatabaseFile
+from headrace.warehouses._reading import Reading, Stop
 from headrace.warehouses.base import (
     HOUSEKEEPING,
     HOUSEKEEPING_TABLES,
@@ -190,6 +191,14 @@ class DuckDB:
             return _duckdb_query.answer(cursor, sql, limit, timeout_seconds)
 
         return self._asked(ask)
+
+    @contextmanager
+    def reading(self, sql: str, *, timeout_seconds: float, stop: Stop) -> Iterator[Reading]:
+        with self._file.cursor() as cursor, _duckdb_query.reading(cursor, sql, timeout_seconds, stop) as reading:
+            yield reading
+
+    def plan(self, sql: str, *, timeout_seconds: float, stop: Stop) -> Sequence[str]:
+        return self._asked(lambda cursor: _duckdb_query.plan(cursor, sql, timeout_seconds, stop))
 
     def account(self, schemas: Sequence[str]) -> Account:
         return self._asked(lambda cursor: _duckdb_lookups.account(cursor, schemas))

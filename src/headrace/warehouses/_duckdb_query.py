@@ -13,7 +13,8 @@ import duckdb
 import pyarrow as pa
 
 from headrace.errors import QueryError
-from headrace.warehouses import _duckdb_select, _values
+from headrace.warehouses import _duckdb_place, _duckdb_select, _values
+from headrace.warehouses._reading import ReadColumn, Reading, Stop
 from headrace.warehouses.base import QueryResult
 
 ANSWER_BYTES: Final = 64_000_000
@@ -53,15 +54,44 @@ def arrow(cursor: duckdb.DuckDBPyConnection, sql: str, max_rows: int, timeout_se
 
 
 @contextmanager
+def reading(cursor: duckdb.DuckDBPyConnection, sql: str, timeout_seconds: float, stop: Stop) -> Iterator[Reading]:
+    """The answer while it comes, however many rows it has. Raises QueryError."""
+    with stop.by(cursor.interrupt), _relation(cursor, sql, timeout_seconds) as relation:
+        types = [str(type_).strip('"') for type_ in relation.types]
+        _check_types(list(relation.columns), types)
+        with relation.to_arrow_reader(ARROW_BATCH_ROWS // 10) as reader:
+            named = zip(relation.columns, types, reader.schema, strict=True)
+            columns = [ReadColumn(name, type_, _values.kind(type_, field.type)) for name, type_, field in named]
+            kinds = [column.kind for column in columns]
+            yield Reading(columns, (_values.cells(batch, kinds) for batch in reader))
+
+
+def plan(cursor: duckdb.DuckDBPyConnection, sql: str, timeout_seconds: float, stop: Stop) -> list[str]:
+    """The lines of EXPLAIN. Raises QueryError."""
+    with stop.by(cursor.interrupt), _running(cursor, sql, timeout_seconds):
+        rows = cursor.execute(f"EXPLAIN\n{sql}").fetchall()
+    return [line for _, text in rows for line in str(text).splitlines()]
+
+
+@contextmanager
 def _relation(cursor: duckdb.DuckDBPyConnection, sql: str, timeout_seconds: float) -> Iterator[Any]:
-    """The judged statement in a read-only transaction, until the time is over."""
+    with _running(cursor, sql, timeout_seconds):
+        yield cursor.sql(sql)
+
+
+@contextmanager
+def _running(cursor: duckdb.DuckDBPyConnection, sql: str, timeout_seconds: float) -> Iterator[None]:
+    """A read-only transaction for the judged statement, until the time is over."""
     _judge(cursor, sql)
     with _deadline(cursor, timeout_seconds) as overdue:
         try:
             cursor.execute("BEGIN TRANSACTION READ ONLY")
-            yield cursor.sql(sql)
+            yield
         except (duckdb.Error, pa.ArrowException, OSError, OverflowError, ValueError) as error:
-            raise _translated(error, overdue.is_set(), timeout_seconds) from error
+            translated = _translated(error, overdue.is_set(), timeout_seconds)
+            if isinstance(translated, QueryError) and translated.code == "query_wrong":
+                translated.position = _duckdb_place.position(cursor, sql, str(error))
+            raise translated from error
         finally:
             with suppress(duckdb.Error):
                 cursor.execute("ROLLBACK")
@@ -79,7 +109,7 @@ def _judge(cursor: duckdb.DuckDBPyConnection, sql: str) -> None:
 
     try:
         serialized = cursor.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()[0][0]
-        _duckdb_select.check(serialized, kind_of_statement)
+        _duckdb_select.check(serialized, kind_of_statement, sql)
     except duckdb.FatalException:
         raise
     except (duckdb.Error, UnicodeError) as error:
@@ -152,4 +182,4 @@ def _translated(error: Exception, overdue: bool, timeout_seconds: float) -> Exce
         return QueryError(
             f"a value of the answer cannot be shown; cast its column to VARCHAR: {text}", code="query_wrong"
         )
-    return QueryError(f"the query failed: {text}", code="query_wrong")
+    return QueryError(f"the query failed: {text}{_duckdb_place.hint(str(error))}", code="query_wrong")

@@ -37,29 +37,40 @@ _SYSTEM_PREFIXES: Final = ("duckdb_", "pg_", "pragma_", "sqlite_")
 Node = Mapping[str, Any]
 
 
-def check(serialized: str, kind_of_statement: Callable[[], str]) -> None:
-    """`serialized` is what `json_serialize_sql` made of the text; `kind_of_statement` names what is no SELECT.
+def check(serialized: str, kind_of_statement: Callable[[], str], sql: str = "") -> None:
+    """`serialized` is what `json_serialize_sql` made of the text; `kind_of_statement` names what is no SELECT; `sql` is the text.
 
     Raises QueryError that names what is refused and what is allowed."""
     try:
         parsed = json.loads(serialized)
         if parsed["error"]:
-            raise _not_parsed(parsed, kind_of_statement)
+            raise _not_parsed(parsed, kind_of_statement, sql)
         if len(parsed["statements"]) != 1:
             raise QueryError(f"{len(parsed['statements'])} statements: {_ALLOWED}")
         for node in _nodes(parsed["statements"][0]):
-            _check_node(node)
+            try:
+                _check_node(node)
+            except QueryError as error:
+                error.position = _characters(sql, str(node.get("query_location", "")))
+                raise
     except RecursionError:
         raise QueryError("the expressions are nested too deeply; write them flatter") from None
 
 
-def _not_parsed(parsed: Node, kind_of_statement: Callable[[], str]) -> QueryError:
+def _not_parsed(parsed: Node, kind_of_statement: Callable[[], str], sql: str) -> QueryError:
     if parsed.get("error_type") == "not implemented":
         return QueryError(f"{kind_of_statement()} is refused: {_ALLOWED}")
-    place = f" (at character {int(parsed['position']) + 1})" if str(parsed.get("position", "")).isdigit() else ""
-    return QueryError(
-        f"the SQL cannot be read: {parsed.get('error_message', 'syntax error')}{place}", code="query_wrong"
-    )
+    at = _characters(sql, str(parsed.get("position", "")))
+    place = "" if at is None else f" (at character {at + 1})"
+    said = parsed.get("error_message", "syntax error")
+    return QueryError(f"the SQL cannot be read: {said}{place}", code="query_wrong", position=at)
+
+
+def _characters(sql: str, position: str) -> int | None:
+    """The engine counts bytes."""
+    text = sql.encode()
+    at = int(position) if position.isdigit() else len(text) + 1
+    return len(text[:at].decode(errors="ignore")) if at <= len(text) else None
 
 
 def _nodes(root: Node) -> Iterator[Node]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -19,6 +19,7 @@ from headrace.warehouses._iceberg_engine import Engine
 from headrace.warehouses._iceberg_io import LakeFiles
 from headrace.warehouses._iceberg_load import Writing, check
 from headrace.warehouses._iceberg_upkeep import Upkeep
+from headrace.warehouses._reading import Reading, Stop
 from headrace.warehouses._sql import qualified, quoted
 from headrace.warehouses.base import (
     HOUSEKEEPING,
@@ -168,6 +169,18 @@ class Lake:
         order = f" ORDER BY {quoted('received_at')} DESC" if "received_at" in columns else ""
         sql = f"SELECT * FROM {qualified(table)}{order} LIMIT {int(limit)}"  # noqa: S608 -- quoted
         return self.query(sql, max_rows=limit, timeout_seconds=timeout_seconds)
+
+    @contextmanager
+    def reading(self, sql: str, *, timeout_seconds: float, stop: Stop) -> Iterator[Reading]:
+        with (
+            border("query"),
+            _iceberg_query.reading(self._engine, self._seen.all(), self._books, sql, timeout_seconds, stop) as reading,
+        ):
+            yield reading
+
+    def plan(self, sql: str, *, timeout_seconds: float, stop: Stop) -> Sequence[str]:
+        with border("query"):
+            return _iceberg_query.plan(self._engine, self._seen.all(), self._books, sql, timeout_seconds, stop)
 
     def account(self, schemas: Sequence[str]) -> Account:
         with border("account"):

@@ -14,6 +14,7 @@ from headrace.warehouses import _duckdb_query
 from headrace.warehouses._iceberg_books import KEPT, Housekeeping
 from headrace.warehouses._iceberg_engine import Engine
 from headrace.warehouses._iceberg_files import Planned, planned, relation
+from headrace.warehouses._reading import Reading, Stop
 from headrace.warehouses._sql import qualified, quoted
 from headrace.warehouses.base import HOUSEKEEPING, QueryResult, TableName
 
@@ -40,6 +41,34 @@ def arrow(
 ) -> Any:
     with _views(engine, tables, books, sql) as cursor:
         return _duckdb_query.arrow(cursor, sql, max_rows, timeout_seconds)
+
+
+@contextmanager
+def reading(
+    engine: Engine,
+    tables: Mapping[TableName, Table],
+    books: Housekeeping,
+    sql: str,
+    timeout_seconds: float,
+    stop: Stop,
+) -> Iterator[Reading]:
+    with (
+        _views(engine, tables, books, sql) as cursor,
+        _duckdb_query.reading(cursor, sql, timeout_seconds, stop) as reading,
+    ):
+        yield reading
+
+
+def plan(
+    engine: Engine,
+    tables: Mapping[TableName, Table],
+    books: Housekeeping,
+    sql: str,
+    timeout_seconds: float,
+    stop: Stop,
+) -> list[str]:
+    with _views(engine, tables, books, sql) as cursor:
+        return _duckdb_query.plan(cursor, sql, timeout_seconds, stop)
 
 
 @contextmanager

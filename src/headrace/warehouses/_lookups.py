@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from headrace.errors import WarehouseUnavailableError, WideningRefusedError
 from headrace.warehouses import _session, _statements
 from headrace.warehouses._dialect import COLUMN_TYPES, Dialect, Relation, Wanted
+from headrace.warehouses._reading import Reading, Stop
 from headrace.warehouses._session import HeldError, Session
 from headrace.warehouses._sessions import Sessions
 from headrace.warehouses.base import (
@@ -185,6 +186,25 @@ class Lookups:
     def arrow(self, sql: str, *, max_rows: int, timeout_seconds: float) -> Any:
         with self._sessions.asking() as session, session.answer(sql, timeout_seconds) as answer:
             return _session.table(answer, max_rows)
+
+    @contextmanager
+    def reading(self, sql: str, *, timeout_seconds: float, stop: Stop) -> Iterator[Reading]:
+        with self._stoppable(stop) as session, session.answer(sql, timeout_seconds) as answer:
+            yield _session.reading(answer)
+
+    def plan(self, sql: str, *, timeout_seconds: float, stop: Stop) -> Sequence[str]:
+        with self._stoppable(stop) as session:
+            return session.plan(sql, timeout_seconds)
+
+    @contextmanager
+    def _stoppable(self, stop: Stop) -> Iterator[Session]:
+        with self._sessions.asking() as session:
+            try:
+                with stop.by(session.cancel):
+                    yield session
+            finally:
+                # A cancellation may reach the server late and hit another statement: the session is not used again.
+                session.is_broken = session.is_broken or stop.is_wanted
 
     def account(self, schemas: Sequence[str]) -> Account:
         with self._sessions.asking() as session:

@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import adbc_driver_manager
 import adbc_driver_postgresql.dbapi  # type: ignore[import-untyped]  # it ships no types
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from headrace.errors import QueryError, WarehouseUnavailableError
 from headrace.warehouses import _postgresql_errors, _postgresql_select
@@ -187,20 +188,32 @@ class PostgreSQLSession:
 
     @contextmanager
     def answer(self, sql: str, timeout_seconds: float) -> Iterator[Answer]:
+        with self._asking(sql, timeout_seconds) as cursor:
+            cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(ANSWER_BATCH_BYTES)})
+            cursor.execute(_postgresql_select.one_statement(sql))
+            with cursor.fetch_record_batch() as reader, self._ended_early() as read:
+                yield _answer(reader, read)
+
+    def plan(self, sql: str, timeout_seconds: float) -> Sequence[str]:
+        with self._asking(sql, timeout_seconds, "EXPLAIN ") as cursor:
+            cursor.adbc_statement.set_options(**_NO_COPY)
+            cursor.execute(f"EXPLAIN {_postgresql_select.one_statement(sql)}")
+            return [str(line) for line in cursor.fetch_arrow_table().column(0).to_pylist()]
+
+    @contextmanager
+    def _asking(self, sql: str, timeout_seconds: float, before: str = "") -> Iterator[Any]:
+        """A cursor in a read-only transaction for the judged statement, before which stands `before`."""
         _postgresql_select.check(sql, self._volatile_functions(), has_escapes=self.has_escapes)
         try:
             milliseconds = max(1, int(timeout_seconds * 1000))
             self._execute(self.read_only.format(milliseconds=milliseconds))
             with self._connection.cursor() as cursor:
-                cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(ANSWER_BATCH_BYTES)})
-                cursor.execute(_postgresql_select.one_statement(sql))
-                with cursor.fetch_record_batch() as reader, self._ended_early() as read:
-                    yield _answer(reader, read)
+                yield cursor
         except _ERRORS as error:
             if _postgresql_errors.breaks(error):
                 self.is_broken = True
                 raise _postgresql_errors.translated(error) from None
-            raise _refusal(error, timeout_seconds) from None
+            raise _refusal(error, timeout_seconds, len(before)) from None
         finally:
             self.rollback()
 
@@ -247,7 +260,7 @@ class PostgreSQLSession:
             self._connection.close()
 
 
-def _refusal(error: Exception, timeout_seconds: float) -> QueryError:
+def _refusal(error: Exception, timeout_seconds: float, characters_before: int = 0) -> QueryError:
     state, said = _postgresql_errors.sqlstate(error), _postgresql_errors.text(error)
     if "user request" in said:
         return QueryError(
@@ -262,7 +275,9 @@ def _refusal(error: Exception, timeout_seconds: float) -> QueryError:
         return QueryError(f"the warehouse's role may not do that: {said}")
     if state == "53200":
         return QueryError(f"the query needs more memory than the server has: {said}", "query_memory")
-    return QueryError(f"the query failed: {said}", "query_wrong")
+    at = _postgresql_errors.position(error)
+    inner = None if at is None else max(0, at - characters_before)
+    return QueryError(f"the query failed: {said}", "query_wrong", inner)
 
 
 def _since(row: Mapping[str, Any]) -> str:
@@ -307,7 +322,28 @@ def _plain_table(table: pa.Table) -> pa.Table:
 
 
 def _storage(array: pa.Array) -> pa.Array:
-    return array.storage if isinstance(array.type, pa.BaseExtensionType) else array
+    stored = array.storage if isinstance(array.type, pa.BaseExtensionType) else array
+    if pa.types.is_timestamp(stored.type):
+        return _endless(stored, pa.int64(), _TIMESTAMP_ENDS)
+    return _endless(stored, pa.int32(), _DATE_ENDS) if pa.types.is_date32(stored.type) else stored
+
+
+_TIMESTAMP_ENDS: Final = (2**63, 946_684_800_000_000)
+_DATE_ENDS: Final = (2**31, 10_957)
+"""Counts of an integer type, its size and how much later PostgreSQL's epoch (2000) is than Arrow's."""
+
+
+def _endless(array: pa.Array, counts: pa.DataType, ends: tuple[int, int]) -> pa.Array:
+    """The driver moves infinity like any moment, over the edge of the integers, into the deep past."""
+    half, epoch = ends
+    plus, minus = epoch - half - 1, epoch - half
+    found = array.view(counts)
+    lowest = pc.min(found).as_py()
+    if lowest is None or lowest > minus:
+        return array
+    for moved, meant in ((plus, half - 1), (minus, 1 - half)):
+        found = pc.if_else(pc.equal(found, pa.scalar(moved, counts)), pa.scalar(meant, counts), found)
+    return found.view(array.type)
 
 
 def _storage_type(type_: pa.DataType) -> pa.DataType:

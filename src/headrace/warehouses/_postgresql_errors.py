@@ -84,11 +84,19 @@ def text(error: Exception) -> str:
     details = _details(error)
     primary = details.get("PG_DIAG_MESSAGE_PRIMARY")
     if primary:
-        parts = [primary, details.get("PG_DIAG_MESSAGE_DETAIL"), details.get("PG_DIAG_CONTEXT")]
+        detail, hint = details.get("PG_DIAG_MESSAGE_DETAIL"), details.get("PG_DIAG_MESSAGE_HINT")
+        parts = [primary, detail, details.get("PG_DIAG_CONTEXT"), hint]
         return "; ".join(part.replace("\n", " ") for part in parts if part)
     whole = re.sub(r"(?s)Failed to (?:execute|prepare) query '.*'(?=: )", "the statement failed", str(error))
+    whole = re.sub(r"^\[libpq\] Execution error \[\w+\]: ERROR: +", "", whole)
     lines = [line.strip() for line in whole.splitlines() if line.strip()]
     return without_password(" ".join(lines))[-500:]
+
+
+def position(error: Exception) -> int | None:
+    """The character of the statement, from 0, where the server found what is wrong."""
+    found = _details(error).get("PG_DIAG_STATEMENT_POSITION", "")
+    return int(found) - 1 if found.isdigit() else None
 
 
 def without_password(said: str) -> str:

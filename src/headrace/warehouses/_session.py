@@ -12,9 +12,11 @@ import pyarrow as pa
 from headrace.errors import QueryError
 from headrace.warehouses import _values
 from headrace.warehouses._dialect import Dialect
+from headrace.warehouses._reading import CellKind, ReadColumn, Reading
 from headrace.warehouses.base import QueryResult, TableName
 
 ANSWER_BYTES: Final = 64_000_000
+_NOT_SHOWN: Final = "a value of the answer cannot be shown; cast its column to text: {error}"
 
 
 class HeldError(Exception):
@@ -78,6 +80,10 @@ class Session(Protocol):
         """One SELECT of a user, judged and run where it can change nothing. Raises QueryError, also while batches are read."""
         ...
 
+    def plan(self, sql: str, timeout_seconds: float) -> Sequence[str]:
+        """The lines of what the engine's EXPLAIN says of one SELECT of a user. Raises QueryError, also where there is none."""
+        ...
+
     def is_fit(self) -> bool:
         """Whether a session that stood idle can be used; asks the server."""
         ...
@@ -100,6 +106,24 @@ def result(answer: Answer, max_rows: int, seconds: Any) -> QueryResult:
     return QueryResult(answer.columns, answer.types, rows[:max_rows], len(rows) > max_rows, seconds())
 
 
+def reading(answer: Answer) -> Reading:
+    """The answer while it comes. Decimals that are texts already keep each of their digits."""
+    named = enumerate(zip(answer.columns, answer.types, answer.schema, strict=True))
+    columns = [
+        ReadColumn(name, type_, "decimal" if place in answer.decimals else _values.kind(type_, field.type))
+        for place, (name, type_, field) in named
+    ]
+    kinds = [column.kind for column in columns]
+    return Reading(columns, (_cells(batch, kinds) for batch in answer.batches))
+
+
+def _cells(batch: pa.RecordBatch, kinds: Sequence[CellKind]) -> Sequence[Sequence[Any]]:
+    try:
+        return _values.cells(batch, kinds)
+    except (OverflowError, ValueError) as error:
+        raise QueryError(_NOT_SHOWN.format(error=error), "query_wrong") from error
+
+
 def _number(text: str) -> Any:
     value = Decimal(text)
     return _values.json_ready(value if value.is_finite() else float(value))
@@ -109,9 +133,7 @@ def _shown(batch: pa.RecordBatch) -> list[list[Any]]:
     try:
         return _values.rows(batch)
     except (OverflowError, ValueError) as error:
-        raise QueryError(
-            f"a value of the answer cannot be shown; cast its column to text: {error}", "query_wrong"
-        ) from error
+        raise QueryError(_NOT_SHOWN.format(error=error), "query_wrong") from error
 
 
 def table(answer: Answer, max_rows: int) -> pa.Table:

@@ -184,6 +184,15 @@ class SnowflakeSession(DeferredSession):
 
             yield Answer(schema.names, types, schema, batches())
 
+    def plan(self, sql: str, timeout_seconds: float) -> Sequence[str]:
+        judged = _snowflake_select.judged(sql)
+        with self._connection.cursor() as cursor:
+            try:
+                cursor.execute(f"EXPLAIN USING TEXT {judged}")
+                return str(cursor.fetchall()[0][0]).splitlines()
+            except Exception as error:
+                raise self._query_error(error, timeout_seconds) from error
+
     def _query_error(self, error: Exception, timeout_seconds: float) -> Exception:
         if not errors.is_drivers(error):
             return error

@@ -1,4 +1,4 @@
-"""Values of a query's answer, from Arrow to what JSON can say. Nothing is rounded and nothing is lost:
+r"""Values of a query's answer, from Arrow to what JSON can say. Nothing is rounded and nothing is lost:
 
 - timestamps are ISO-8601 texts in UTC (`2026-01-31T09:30:00.250000Z`), those without a zone carry none; beyond the year 9999
   they are a text with their count of seconds, infinite ones `infinity`;
@@ -6,23 +6,31 @@
 - a decimal is an integer or a float where that is exact, else a text; integers may exceed 2^53;
 - `NaN`, `Infinity` and `-Infinity` are those texts, since JSON has no number for them;
 - bytes are base64; lists and structs are arrays and objects, a map is an array of pairs.
+
+Cells, for readers whose numbers are doubles (every browser), differ from these: integers beyond 2^53 are texts and so are all decimals, with every digit
+that they have; bytes are the text `\x` and hexadecimal digits; a nested value is one text of JSON.
 """
 
 from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Sequence
+import uuid
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
+import msgspec
 import pyarrow as pa
+
+from headrace.warehouses._reading import CellKind, kind_of
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _PER_SECOND: Final = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _INFINITE: Final = 2**63 - 1
 _EXACT_DIGITS: Final = 15
+_EXACT_INTEGER: Final = 2**53 - 1
 
 
 def moment(microseconds: int) -> datetime:
@@ -117,3 +125,81 @@ def _duration(value: Any) -> str:
     """`P1M2DT10800S`: months, days and seconds are separate counts."""
     seconds = Decimal(value.nanoseconds) / _PER_SECOND["ns"]
     return f"P{value.months}M{value.days}DT{seconds.normalize():f}S"
+
+
+def kind(type_: str, arrow: pa.DataType) -> CellKind:
+    """Of a column whose engine calls its type so."""
+    named = kind_of(type_)
+    if named is not None:
+        return named
+    found: CellKind = next((kind for is_one, kind in _KINDS if is_one(arrow)), "text")
+    return "text" if found == "bytes" and type_.casefold() == "uuid" else found
+
+
+def _is_bytes(arrow: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(arrow) or pa.types.is_large_binary(arrow) or pa.types.is_fixed_size_binary(arrow))
+
+
+_KINDS: Final[Sequence[tuple[Callable[[pa.DataType], bool], CellKind]]] = (
+    (pa.types.is_boolean, "boolean"),
+    (pa.types.is_integer, "integer"),
+    (pa.types.is_floating, "float"),
+    (pa.types.is_decimal, "decimal"),
+    (pa.types.is_timestamp, "timestamp"),
+    (pa.types.is_date, "date"),
+    (pa.types.is_time, "time"),
+    (pa.types.is_interval, "interval"),
+    (pa.types.is_nested, "nested"),
+    (_is_bytes, "bytes"),
+)
+
+
+def cells(batch: pa.RecordBatch, kinds: Sequence[CellKind]) -> list[Sequence[Any]]:
+    """Rows of cells. Raises ValueError or OverflowError for a value that Python cannot hold."""
+    columns = [_cells(column, kind) for column, kind in zip(batch.columns, kinds, strict=True)]
+    return list(zip(*columns, strict=True))
+
+
+def _cells(column: pa.Array, kind: CellKind) -> Sequence[Any]:
+    if kind == "integer":
+        return [None if value is None else _integer(int(value)) for value in column.to_pylist()]
+    if kind == "float" and pa.types.is_float32(column.type):
+        # The shortest digits that mean it, not those of the double that it becomes.
+        return [None if value is None else json_ready(float(value)) for value in column.cast(pa.string()).to_pylist()]
+    if kind == "text" and _is_bytes(column.type):
+        return [None if value is None else str(uuid.UUID(bytes=value)) for value in column.to_pylist()]
+    if kind == "decimal" and pa.types.is_string(column.type):
+        return [None if value is None else _NOT_FINITE.get(value.lower(), value) for value in column.to_pylist()]
+    if kind in ("float", "date", "timestamp", "boolean") or pa.types.is_string(column.type):
+        return _column(column)
+    return [None if value is None else cell(value) for value in column.to_pylist()]
+
+
+_NOT_FINITE: Final = {
+    "nan": "NaN",
+    "inf": "Infinity",
+    "-inf": "-Infinity",
+    "infinity": "Infinity",
+    "-infinity": "-Infinity",
+}
+
+
+def _integer(value: int) -> int | str:
+    return value if -_EXACT_INTEGER <= value <= _EXACT_INTEGER else str(value)
+
+
+def cell(value: Any) -> Any:
+    """A value of Python's as a cell."""
+    match value:
+        case bool():
+            return value
+        case int():
+            return _integer(value)
+        case Decimal():
+            return f"{value:f}"
+        case bytes():
+            return "\\x" + value.hex()
+        case dict() | list() | tuple() if not isinstance(value, pa.MonthDayNano):
+            return msgspec.json.encode(json_ready(value)).decode()
+        case _:
+            return json_ready(value)

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
@@ -32,6 +33,10 @@ from headrace import catalog
 from headrace.config import WarehouseConfig
 from headrace.errors import NotFoundError
 from headrace.event import Hour as Hour  # noqa: PLC0414 -- a word of this port too
+from headrace.warehouses._reading import CellKind as CellKind  # noqa: PLC0414 -- words of this port, in a file of their own
+from headrace.warehouses._reading import ReadColumn as ReadColumn  # noqa: PLC0414
+from headrace.warehouses._reading import Reading as Reading  # noqa: PLC0414
+from headrace.warehouses._reading import Stop as Stop  # noqa: PLC0414
 
 T = TypeVar("T")
 
@@ -325,6 +330,20 @@ class Browsable(Protocol):
 
     def newest(self, table: TableName, limit: int, timeout_seconds: float) -> QueryResult:
         """Rows of a table, the newest by received_at first where it has that column. Raises QueryError, WarehouseUnavailableError."""
+        ...
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """What a warehouse offers whose answers can be read while they come, and whose queries end when they are told to. Any thread may call it."""
+
+    def reading(self, sql: str, *, timeout_seconds: float, stop: Stop) -> AbstractContextManager[Reading]:
+        """One SELECT of a user, judged like `query`, with as many rows as are taken from it. Raises QueryError, also while blocks are read;
+        its code is query_cancelled after `stop`, and then nothing of it runs in the engine any more."""
+        ...
+
+    def plan(self, sql: str, *, timeout_seconds: float, stop: Stop) -> Sequence[str]:
+        """The lines of what the engine's EXPLAIN says. Raises QueryError, also where there is none."""
         ...
 
 
