@@ -197,6 +197,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ShowAudit */
+        get: operations["ApiV1AuditShowAudit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit/known": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ShowAuditChoices */
+        get: operations["ApiV1AuditKnownShowAuditChoices"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/campaigns": {
         parameters: {
             query?: never;
@@ -902,6 +936,59 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/people": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ListPeople */
+        get: operations["ApiV1PeopleListPeople"];
+        put?: never;
+        /** AddPerson */
+        post: operations["ApiV1PeopleAddPerson"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/people/{number}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** RemovePerson */
+        delete: operations["ApiV1PeopleNumberRemovePerson"];
+        options?: never;
+        head?: never;
+        /** ChangePerson */
+        patch: operations["ApiV1PeopleNumberChangePerson"];
+        trace?: never;
+    };
+    "/api/v1/people/{number}/invitation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** InvitePerson */
+        post: operations["ApiV1PeopleNumberInvitationInvitePerson"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/query": {
         parameters: {
             query?: never;
@@ -1335,6 +1422,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ListTokens */
+        get: operations["ApiV1TokensListTokens"];
+        put?: never;
+        /** AddToken */
+        post: operations["ApiV1TokensAddToken"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tokens/{number}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** RemoveToken */
+        delete: operations["ApiV1TokensNumberRemoveToken"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/trace/{message_id}": {
         parameters: {
             query?: never;
@@ -1676,7 +1798,11 @@ export interface components {
             entries_behind: number;
             /** @default  */
             error: string;
+            /** @default  */
+            error_remedy: string;
             error_since?: string | null;
+            /** @default  */
+            error_title: string;
             /** @default [] */
             errors: components["schemas"]["ErrorFigures"][];
             /** @default 0 */
@@ -2067,11 +2193,15 @@ export interface components {
             by_series: unknown[][];
             cells: unknown[][];
             /** @default [] */
+            rest_both: unknown[][];
+            /** @default [] */
             rest_by_row: unknown[][];
             /** @default [] */
             rest_by_series: unknown[][];
             /** @default [] */
-            rest_whole: unknown[][];
+            rest_rows: unknown[][];
+            /** @default [] */
+            rest_series: unknown[][];
             since: string | null;
             until: string | null;
             /** @default [] */
@@ -2304,6 +2434,20 @@ export interface components {
                 [key: string]: unknown;
             };
         };
+        /** Entry */
+        Entry: {
+            /** Format: date-time */
+            at: string;
+            changes?: {
+                [key: string]: unknown[];
+            };
+            id: number;
+            kind: string;
+            subject: string;
+            verb: string;
+            via: string;
+            who: string;
+        };
         /** ErrorFigures */
         ErrorFigures: {
             code: string;
@@ -2467,7 +2611,7 @@ export interface components {
         /**
          * Frame
          * @example {
-         *       "at": "2010-04-28T22:33:56.653298",
+         *       "at": "2010-04-28T22:37:47.653298",
          *       "behind_entries": 5342,
          *       "behind_seconds": 39200.3067031869,
          *       "entries": [
@@ -2477,7 +2621,7 @@ export interface components {
          *           "offset": 9958,
          *           "partition": 6671,
          *           "reason": "DTblBFCTtICQuVSLVIpX",
-         *           "received_at": "2000-11-05T07:05:56.980930",
+         *           "received_at": "2000-11-05T07:09:47.980930",
          *           "source": "DSaSRiKojAKtrlDETRah",
          *           "state": "accepted",
          *           "user_id": "pXzKpUycdswfSCXHPicl",
@@ -2505,7 +2649,7 @@ export interface components {
         Frame: {
             /**
              * Format: date-time
-             * @example 2014-01-13T08:11:00.910338
+             * @example 2014-01-13T08:14:51.910338
              */
             at: string;
             /**
@@ -2528,7 +2672,7 @@ export interface components {
              *         "offset": 9931,
              *         "partition": 2538,
              *         "reason": "KjwlvmKRzLNQPIMLBPjL",
-             *         "received_at": "2023-03-14T05:22:09.946666",
+             *         "received_at": "2023-03-14T05:26:00.946666",
              *         "source": "EgIxSkajitkrEizsaJAO",
              *         "state": "accepted",
              *         "type": "cLxTgRweyTdteaQCDUeX",
@@ -2866,6 +3010,12 @@ export interface components {
             /** @default [] */
             types: string[];
         };
+        /** Known */
+        Known: {
+            kinds: string[];
+            verbs: string[];
+            who: string[];
+        };
         /** Labelled */
         Labelled: {
             campaign_id: string;
@@ -3139,6 +3289,47 @@ export interface components {
         PasswordOrder: {
             current: string;
             password: string;
+        };
+        /** Person */
+        Person: {
+            /** Format: date-time */
+            created_at: string;
+            disabled_at?: string | null;
+            email: string;
+            has_password: boolean;
+            id: number;
+            invited_until?: string | null;
+            name: string;
+            /** @enum {string} */
+            role: "viewer" | "editor" | "admin" | "owner";
+            used_at?: string | null;
+        };
+        /**
+         * PersonChange
+         * @description What is to change
+         */
+        PersonChange: {
+            disabled?: boolean | null;
+            name?: string | null;
+            /** @enum {null|string} */
+            role?: "viewer" | "editor" | "admin" | "owner" | null;
+        };
+        /** PersonInvited */
+        PersonInvited: {
+            code: string;
+            path: string;
+            person: components["schemas"]["Person"];
+        };
+        /**
+         * PersonOrder
+         * @description Who is to log in, and as what
+         */
+        PersonOrder: {
+            email: string;
+            name: string;
+            password?: string | null;
+            /** @enum {string} */
+            role: "viewer" | "editor" | "admin" | "owner";
         };
         /** Point */
         Point: {
@@ -3671,7 +3862,7 @@ export interface components {
          *       "offset": 8703,
          *       "partition": 9144,
          *       "reason": "XQwjgGCCJMLRlAzRIOjd",
-         *       "received_at": "2019-09-20T23:57:17.258333",
+         *       "received_at": "2019-09-21T00:01:08.258333",
          *       "source": "bubHwRjcqyOagXkVuCET",
          *       "state": "refused",
          *       "type": "ggRJNjKdIMjvciKExjux",
@@ -3703,7 +3894,7 @@ export interface components {
             reason: string;
             /**
              * Format: date-time
-             * @example 2004-01-17T06:43:20.034815
+             * @example 2004-01-17T06:47:11.034815
              */
             received_at: string;
             /** @example xSmwtEmkVBOmIxyHqARY */
@@ -3968,6 +4159,37 @@ export interface components {
             problem?: string | null;
             tables: components["schemas"]["TableShown"][];
         };
+        /** Token */
+        Token: {
+            /** @enum {null|string} */
+            acts_as: "viewer" | "editor" | "admin" | "owner" | null;
+            /** Format: date-time */
+            created_at: string;
+            expires_at: string | null;
+            id: number;
+            last_four: string;
+            made_by: string;
+            name: string;
+            person: number | null;
+            /** @enum {string} */
+            role: "viewer" | "editor" | "admin" | "owner";
+            used_at: string | null;
+        };
+        /** TokenAdded */
+        TokenAdded: {
+            clear: string;
+            token: components["schemas"]["Token"];
+        };
+        /**
+         * TokenOrder
+         * @description Its name, and what it may do
+         */
+        TokenOrder: {
+            days?: number | null;
+            name: string;
+            /** @enum {string} */
+            role: "viewer" | "editor" | "admin" | "owner";
+        };
         /** Trace */
         Trace: {
             is_found: boolean;
@@ -3993,6 +4215,11 @@ export interface components {
             rows: components["schemas"]["Row"][];
             slug: string;
             text: string;
+        };
+        /** Trail */
+        Trail: {
+            before: number | null;
+            entries: components["schemas"]["Entry"][];
         };
         /**
          * TrialOrder
@@ -4760,6 +4987,71 @@ export interface operations {
                         } | unknown[];
                         status_code: number;
                     };
+                };
+            };
+        };
+    };
+    ApiV1AuditShowAudit: {
+        parameters: {
+            query?: {
+                before?: number | null;
+                kind?: string | null;
+                limit?: number;
+                since?: string | null;
+                subject?: string | null;
+                text?: string | null;
+                until?: string | null;
+                verb?: string | null;
+                who?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Trail"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1AuditKnownShowAuditChoices: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Known"];
                 };
             };
         };
@@ -6571,6 +6863,178 @@ export interface operations {
             };
         };
     };
+    ApiV1PeopleListPeople: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Person"][];
+                };
+            };
+        };
+    };
+    ApiV1PeopleAddPerson: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PersonOrder"];
+            };
+        };
+        responses: {
+            /** @description Document created, URL follows */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PersonInvited"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1PeopleNumberRemovePerson: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                number: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, nothing follows */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1PeopleNumberChangePerson: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                number: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PersonChange"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Person"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1PeopleNumberInvitationInvitePerson: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                number: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Document created, URL follows */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PersonInvited"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
     ApiV1QueryRunQuery: {
         parameters: {
             query?: never;
@@ -7734,6 +8198,100 @@ export interface operations {
             };
         };
     };
+    ApiV1TokensListTokens: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Token"][];
+                };
+            };
+        };
+    };
+    ApiV1TokensAddToken: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TokenOrder"];
+            };
+        };
+        responses: {
+            /** @description Document created, URL follows */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenAdded"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
+    ApiV1TokensNumberRemoveToken: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                number: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, nothing follows */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                        status_code: number;
+                    };
+                };
+            };
+        };
+    };
     ApiV1TraceMessageIdShowTrace: {
         parameters: {
             query?: {
@@ -8109,9 +8667,9 @@ export interface operations {
             query?: {
                 /** @description The page of those before this moment */
                 before?: string | null;
-                /** @description Only those that failed */
-                failures?: boolean;
                 limit?: number;
+                /** @description failed: no others */
+                result?: "any" | "failed";
             };
             header?: never;
             path: {
