@@ -111,6 +111,16 @@ def test_labels_are_tried_on_the_campaigns_of_the_warehouse(client: TestClient[A
     assert 400 == client.post("/api/v1/email/labels/test", json={"labels": [{"set": "Big Set"}]}).status_code
 
 
+def test_it_is_told_what_is_read_and_where_the_model_stands(client: TestClient[Any]) -> None:
+    shown = client.get("/api/v1/email/model").json()
+    assert [("mails", True, "its kind is e-mail")] == [
+        (one["slug"], one["is_kind"], one["why"]) for one in shown["sources"]
+    ]
+    (warehouse,) = shown["warehouses"]
+    assert ("warehouse", None) == (warehouse["slug"], warehouse["problem"])
+    assert warehouse["state"] in ("up to date", "behind", "none yet")
+
+
 def test_the_api_describes_its_settings(client: TestClient[Any]) -> None:
     schema = client.get("/api/v1/openapi.json").json()
     assert "/api/v1/email/settings" in schema["paths"]

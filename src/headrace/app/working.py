@@ -36,7 +36,7 @@ from headrace.app.tracing import Tracer
 from headrace.app.warehouse_orders import WarehouseOrders
 from headrace.app.warehouses import Warehouses
 from headrace.config import Config
-from headrace.console.access import INSIDER
+from headrace.console.access import insider
 from headrace.console.api import Health, api
 from headrace.console.books import sum_tallies
 from headrace.console.campaigns import CampaignReports
@@ -98,7 +98,7 @@ class Worker:
         self.source_house = SourceHouse(
             config, self._workspace, lambda: folder.tracking_url(config), self._tallies, self.known_status, self.notice
         )
-        self.email = EmailModelSettings(self._workspace, self._ask)
+        self.email = EmailModelSettings(self._workspace, self._ask, self.known_status)
         self.configurations = ServedConfiguration(config, self._workspace, self.notice)
         self.reports = Reporting(self._workspace, lambda: self.sources().values(), self._asked, config.warehouse)
         self.saved = Saving(self._workspace, self.reports.misfits)
@@ -239,7 +239,7 @@ def work(config: Config, descriptor: int) -> None:
 
 async def _serve(worker: Worker, config: Config, tcp: socket.socket) -> None:
     unix = folder.listen_unix(config.folder / folder.WORKER_SOCKET)
-    inside = api(worker, config.warehouse, lambda _: INSIDER)
+    inside = api(worker, config.warehouse, insider)
     outside = front(api(worker, config.warehouse, worker.logins.who), config.console)
     servers = [_server(inside), _server(outside)]
     loop = asyncio.get_running_loop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from headrace.cli.output import plain, print_line, print_table
 from headrace.cli.report_shown import FLAGGING
@@ -15,17 +15,6 @@ if TYPE_CHECKING:
     from headrace.config import Config
     from headrace.reports.model.settings import ModelSettings
     from headrace.workspace.records import Warehouse
-
-_STANDING: Final = """
-SELECT
-    (SELECT count(*) FROM email.progress WHERE schema_name <> '') AS tables_read,
-    (SELECT min(loaded_to) FROM email.progress WHERE schema_name <> '') AS read_to,
-    (SELECT count(*) FROM headrace.loads WHERE started > (SELECT min(loaded_to) FROM email.progress WHERE schema_name <> ''))
-        AS loads_waiting,
-    (SELECT count(*) > 0 FROM email.progress WHERE schema_name = '' AND role = 'again') AS is_flagging,
-    (SELECT count(*) FROM email.campaigns) AS campaigns,
-    (SELECT count(*) FROM email.labels) AS labels
-"""
 
 
 def settings_in(file: Path) -> ModelSettings:
@@ -64,35 +53,29 @@ def described(place: Opened) -> dict[str, Any]:
 
 
 def _sources(place: Opened) -> list[dict[str, Any]]:
-    from headrace.reports.model.kept import mail_sources  # noqa: PLC0415 - --help needs none of it
+    from headrace.console.email_model import why  # noqa: PLC0415 - --help needs none of it
+    from headrace.reports.model.kept import mail_sources  # noqa: PLC0415 - as above
 
     return [
         {
             "slug": source.slug,
             "schema": source.schema,
             "is_email": source.is_email or source.slug in place.settings.email_sources,
-            "why": _why(source.slug, place.settings, is_email=source.is_email),
+            "why": why(source.slug, place.settings, is_email=source.is_email),
         }
         for source in mail_sources(place.workspace.sources(include_removed=True))
     ]
 
 
-def _why(slug: str, settings: ModelSettings, *, is_email: bool) -> str:
-    if is_email:
-        return "its kind is e-mail"
-    if slug in settings.email_sources:
-        return "added by headrace email sources add"
-    return "only event names that always mean e-mail, identities and goals are read"
-
-
 def _standing(config: Config, warehouse: Warehouse) -> dict[str, Any]:
     from headrace.app import reach  # noqa: PLC0415 - --help needs none of it
+    from headrace.console.email_model import STANDING  # noqa: PLC0415 - as above
     from headrace.reports.model.engine import engine  # noqa: PLC0415 - as above
 
     shown: dict[str, Any] = {"slug": warehouse.slug, "kind": warehouse.kind}
     try:
         engine(warehouse.kind)
-        found = reach.query(config, _STANDING, warehouse=warehouse.slug)
+        found = reach.query(config, STANDING, warehouse=warehouse.slug)
     except QueryError:
         return shown | {"state": "none yet", "problem": None}
     except HeadraceError as error:
