@@ -748,6 +748,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/email/model": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ShowEmailModel */
+        get: operations["ApiV1EmailModelShowEmailModel"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/email/rules": {
         parameters: {
             query?: never;
@@ -2401,6 +2418,11 @@ export interface components {
             /** @enum {string} */
             verdict: "more" | "less" | "same" | "untested";
         };
+        /** EmailModelShown */
+        EmailModelShown: {
+            sources: components["schemas"]["SourceRead"][];
+            warehouses: components["schemas"]["WarehouseModel"][];
+        };
         /** EmailModelState */
         EmailModelState: {
             error: string | null;
@@ -2611,7 +2633,7 @@ export interface components {
         /**
          * Frame
          * @example {
-         *       "at": "2010-04-28T22:37:47.653298",
+         *       "at": "2010-04-28T22:39:24.653298",
          *       "behind_entries": 5342,
          *       "behind_seconds": 39200.3067031869,
          *       "entries": [
@@ -2621,7 +2643,7 @@ export interface components {
          *           "offset": 9958,
          *           "partition": 6671,
          *           "reason": "DTblBFCTtICQuVSLVIpX",
-         *           "received_at": "2000-11-05T07:09:47.980930",
+         *           "received_at": "2000-11-05T07:11:24.980930",
          *           "source": "DSaSRiKojAKtrlDETRah",
          *           "state": "accepted",
          *           "user_id": "pXzKpUycdswfSCXHPicl",
@@ -2649,7 +2671,7 @@ export interface components {
         Frame: {
             /**
              * Format: date-time
-             * @example 2014-01-13T08:14:51.910338
+             * @example 2014-01-13T08:16:28.910338
              */
             at: string;
             /**
@@ -2672,7 +2694,7 @@ export interface components {
              *         "offset": 9931,
              *         "partition": 2538,
              *         "reason": "KjwlvmKRzLNQPIMLBPjL",
-             *         "received_at": "2023-03-14T05:26:00.946666",
+             *         "received_at": "2023-03-14T05:27:37.946666",
              *         "source": "EgIxSkajitkrEizsaJAO",
              *         "state": "accepted",
              *         "type": "cLxTgRweyTdteaQCDUeX",
@@ -3862,7 +3884,7 @@ export interface components {
          *       "offset": 8703,
          *       "partition": 9144,
          *       "reason": "XQwjgGCCJMLRlAzRIOjd",
-         *       "received_at": "2019-09-21T00:01:08.258333",
+         *       "received_at": "2019-09-21T00:02:45.258333",
          *       "source": "bubHwRjcqyOagXkVuCET",
          *       "state": "refused",
          *       "type": "ggRJNjKdIMjvciKExjux",
@@ -3894,7 +3916,7 @@ export interface components {
             reason: string;
             /**
              * Format: date-time
-             * @example 2004-01-17T06:47:11.034815
+             * @example 2004-01-17T06:48:48.034815
              */
             received_at: string;
             /** @example xSmwtEmkVBOmIxyHqARY */
@@ -4023,6 +4045,15 @@ export interface components {
             settings?: {
                 [key: string]: unknown;
             };
+        };
+        /** SourceRead */
+        SourceRead: {
+            is_added: boolean;
+            is_kind: boolean;
+            nickname: string;
+            schema: string;
+            slug: string;
+            why: string;
         };
         /** SourceSelection */
         SourceSelection: {
@@ -4332,6 +4363,27 @@ export interface components {
             status?: components["schemas"]["WarehouseStatus"] | null;
             text: string;
             warehouse: components["schemas"]["WarehouseShown"];
+        };
+        /** WarehouseModel */
+        WarehouseModel: {
+            /** @default 0 */
+            campaigns: number;
+            /** @default false */
+            is_flagging: boolean;
+            kind: string;
+            /** @default 0 */
+            labels: number;
+            last_at?: string | null;
+            last_seconds?: number | null;
+            /** @default 0 */
+            loads_waiting: number;
+            nickname: string;
+            problem?: string | null;
+            read_to?: string | null;
+            slug: string;
+            state: string;
+            /** @default 0 */
+            tables_read: number;
         };
         /**
          * WarehouseOrder
@@ -6456,6 +6508,26 @@ export interface operations {
                         } | unknown[];
                         status_code: number;
                     };
+                };
+            };
+        };
+    };
+    ApiV1EmailModelShowEmailModel: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EmailModelShown"];
                 };
             };
         };
