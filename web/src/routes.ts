@@ -16,4 +16,5 @@ export interface Route {
 }
 
 export const routes: readonly Route[] = [
+  { pattern: '/delivery', title: 'Event Delivery', page: () => import('./pages/delivery/Delivery.svelte') },
 ]

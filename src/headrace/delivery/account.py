@@ -84,6 +84,9 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     what: Literal["destination", "warehouse"] = "destination"
     state: str
     error: str = ""
+    error_title: str = ""
+    error_remedy: str = ""
+    """Of a destination whose error begins with one of CODES: in plain words, and what to do."""
     error_since: datetime | None = None
     next_at: datetime | None = None
     """When a request is tried again, while nothing gets through and events wait."""
@@ -145,6 +148,8 @@ def _told(place: Place, period: Period, span: Span, found: Tallies, errors: Sequ
     latencies: Counter[int] = Counter()
     for of in found.latencies.values():
         latencies.update(of)
+    error = str(found.state.get("error", ""))
+    words = in_words(error.partition(":")[0])
     since, next_at = found.state.get("since"), found.state.get("next_at")
     is_balanced = not found.surplus and not found.missing
     problem = f"the books do not add up: {found.surplus:,} outcomes too many, {found.missing:,} too few; report it"
@@ -153,7 +158,9 @@ def _told(place: Place, period: Period, span: Span, found: Tallies, errors: Sequ
         kind=place.kind,
         nickname=place.nickname,
         state=place.state or str(found.state.get("state", "not begun")),
-        error=str(found.state.get("error", "")),
+        error=error,
+        error_title=words["title"] if words["remedy"] else "",
+        error_remedy=words["remedy"],
         error_since=datetime.fromtimestamp(since, UTC) if since else None,
         next_at=datetime.fromtimestamp(next_at, UTC) if next_at and place.state is None else None,
         since=period.since,

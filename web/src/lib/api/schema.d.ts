@@ -2633,7 +2633,7 @@ export interface components {
         /**
          * Frame
          * @example {
-         *       "at": "2010-04-28T22:39:24.653298",
+         *       "at": "2010-04-28T22:39:34.653298",
          *       "behind_entries": 5342,
          *       "behind_seconds": 39200.3067031869,
          *       "entries": [
@@ -2643,7 +2643,7 @@ export interface components {
          *           "offset": 9958,
          *           "partition": 6671,
          *           "reason": "DTblBFCTtICQuVSLVIpX",
-         *           "received_at": "2000-11-05T07:11:24.980930",
+         *           "received_at": "2000-11-05T07:11:34.980930",
          *           "source": "DSaSRiKojAKtrlDETRah",
          *           "state": "accepted",
          *           "user_id": "pXzKpUycdswfSCXHPicl",
@@ -2671,7 +2671,7 @@ export interface components {
         Frame: {
             /**
              * Format: date-time
-             * @example 2014-01-13T08:16:28.910338
+             * @example 2014-01-13T08:16:38.910338
              */
             at: string;
             /**
@@ -2694,7 +2694,7 @@ export interface components {
              *         "offset": 9931,
              *         "partition": 2538,
              *         "reason": "KjwlvmKRzLNQPIMLBPjL",
-             *         "received_at": "2023-03-14T05:27:37.946666",
+             *         "received_at": "2023-03-14T05:27:47.946666",
              *         "source": "EgIxSkajitkrEizsaJAO",
              *         "state": "accepted",
              *         "type": "cLxTgRweyTdteaQCDUeX",
@@ -3884,7 +3884,7 @@ export interface components {
          *       "offset": 8703,
          *       "partition": 9144,
          *       "reason": "XQwjgGCCJMLRlAzRIOjd",
-         *       "received_at": "2019-09-21T00:02:45.258333",
+         *       "received_at": "2019-09-21T00:02:55.258333",
          *       "source": "bubHwRjcqyOagXkVuCET",
          *       "state": "refused",
          *       "type": "ggRJNjKdIMjvciKExjux",
@@ -3916,7 +3916,7 @@ export interface components {
             reason: string;
             /**
              * Format: date-time
-             * @example 2004-01-17T06:48:48.034815
+             * @example 2004-01-17T06:48:58.034815
              */
             received_at: string;
             /** @example xSmwtEmkVBOmIxyHqARY */
