@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from headrace.app.__main__ import die_with
+from headrace.app.folder import address_of
 from headrace.errors import ConfigError
 
 HOST: Final = "127.0.0.1"
@@ -22,6 +23,8 @@ START_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 15.0
 POLL_SECONDS: Final = 0.05
 OUTPUT: Final = "demo-server.log"
+ATTEMPTS: Final = 3
+PORT_TAKEN: Final = "cannot listen on"
 
 MODEL_SECONDS: Final = "HEADRACE_LOADER_MODEL_SECONDS"
 
@@ -43,9 +46,20 @@ class DemoServer:
         return f"http://{HOST}:{self._ports[1]}"
 
     def __enter__(self) -> Self:
+        for attempts_left in reversed(range(ATTEMPTS)):
+            try:
+                self._start()
+                break
+            except ConfigError:
+                if not attempts_left or PORT_TAKEN not in self._said():
+                    raise
+                self._ports = free_ports()  # somebody took one between our look and the server's start
+        return self
+
+    def _start(self) -> None:
         collector, console = (f"{HOST}:{port}" for port in self._ports)
         command = [sys.executable, "-m", "headrace", "serve", "--data", str(self._folder)]
-        with (self._folder / OUTPUT).open("ab") as output:
+        with (self._folder / OUTPUT).open("wb") as output:
             self._process = subprocess.Popen(  # noqa: S603 -- our own module
                 [*command, "--collector", collector, "--console", console],
                 stdin=subprocess.DEVNULL,
@@ -60,7 +74,6 @@ class DemoServer:
         except BaseException:
             self._stop()
             raise
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -75,7 +88,9 @@ class DemoServer:
 
     def _wait_until_up(self) -> None:
         deadline = time.monotonic() + START_SECONDS
-        while not self._healthy():
+        while not (
+            address_of(self._folder) == self.url and self._healthy()
+        ):  # another's server may be at the same port
             if self._process is not None and self._process.poll() is not None:
                 raise ConfigError(f"demo: the server did not start; it said:\n{self._said()}")
             if time.monotonic() > deadline:
