@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from typing import Annotated, Any, Final, Protocol
@@ -112,7 +112,7 @@ class Worker(Protocol):
     def debugger(self) -> Debugging: ...
 
 
-Allowed = Callable[[Connection, Any], None]
+Allowed = Callable[[Connection, Any], Awaitable[None]]
 """Raises RequestError when who asks may not, or not any more."""
 
 
@@ -166,8 +166,10 @@ def routes(of: Worker, allowed: Allowed) -> list[Any]:
     return [stream_events, list_events, show_stored_event, show_way, show_event, show_rows_of_event]
 
 
-async def _told(streams: Streaming, choice: Choice, start: Start, check: Callable[[], None]) -> AsyncIterator[bytes]:
-    """Until the server ends, or whoever watches may not any more; that is looked at in a thread, since it may ask a database."""
+async def _told(
+    streams: Streaming, choice: Choice, start: Start, check: Callable[[], Awaitable[None]]
+) -> AsyncIterator[bytes]:
+    """Until the server ends, or whoever watches may not any more."""
     loop = asyncio.get_running_loop()
     checked_at = loop.time()
     yield b"retry: 1000\n\n"
@@ -176,7 +178,7 @@ async def _told(streams: Streaming, choice: Choice, start: Start, check: Callabl
             async for frame in frames:
                 if loop.time() - checked_at >= ALLOWED_SECONDS:
                     checked_at = loop.time()
-                    await loop.run_in_executor(None, check)
+                    await check()
                 yield sent("frame", frame, frame.position)
         yield sent(
             "end", problem(503, "server_ends", "debugger: the server ends; the stream goes on when it is up again")
