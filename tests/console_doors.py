@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,7 +45,9 @@ class Browser(TestClient[Any]):
     """Sends what the pages send."""
 
     def __init__(self, app: Any, base_url: str) -> None:
-        super().__init__(app, base_url=base_url, raise_server_exceptions=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # it would like another name than localhost
+            super().__init__(app, base_url=base_url, raise_server_exceptions=True)
         self.headers.update({"origin": base_url})
 
     def log_in(self, email: str = EMAIL, password: str = PASSWORD) -> Any:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -30,6 +31,7 @@ from headrace.reports.answers import (
     ReportSql,
 )
 from headrace.warehouses.base import QueryResult
+from headrace.workspace.actor import LOGIN_HEADER, actor
 
 if TYPE_CHECKING:
     from headrace.app.reporting import OpenWarehouse, Reporting
@@ -297,7 +299,8 @@ def _ask(config: Config, method: str, path: str, body: Any) -> bytes:
         try:
             _knock(name)
             with httpx.Client(transport=httpx.HTTPTransport(uds=name), timeout=ANSWER_SECONDS) as client:
-                answer = client.request(method, f"http://worker{path}", json=body)
+                headers = {LOGIN_HEADER: quote(actor().name)}
+                answer = client.request(method, f"http://worker{path}", json=body, headers=headers)
             break
         except (OSError, httpx.TransportError) as error:
             if time.monotonic() > deadline:

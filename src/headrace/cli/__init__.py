@@ -33,6 +33,7 @@ from headrace.cli import (
 )
 from headrace.cli.output import print_error, print_line
 from headrace.errors import HeadraceError
+from headrace.workspace.actor import acting, command_line
 
 COMMANDS: Final = (
     serve,
@@ -103,7 +104,8 @@ def run(commands: typer.Typer | Callable[..., Any], arguments: Sequence[str] | N
     2 for wrong usage."""
     code, stdout = 0, sys.stdout
     try:
-        _built(commands)(arguments, prog_name="headrace")
+        with acting(command_line()):
+            _built(commands)(arguments, prog_name="headrace")
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except HeadraceError as error:

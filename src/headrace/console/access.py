@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any, Final, Literal
+from urllib.parse import unquote
 
 import msgspec
 from litestar.concurrency import sync_to_thread
 from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 
+from headrace.console.noting import ACTOR_OF
 from headrace.errors import RequestError
+from headrace.workspace.actor import ACTOR, COMMAND_LINE, LOGIN_HEADER, Actor
 from headrace.workspace.roles import Role, may
 
 
@@ -22,6 +25,7 @@ class Requester(msgspec.Struct, frozen=True):
     role: Role
     via: Literal["session", "token", "socket"]
     person: int | None = None
+    email: str = ""
 
 
 INSIDER: Final = Requester("command line", "owner", "socket")
@@ -33,6 +37,20 @@ Who = Callable[[Connection], Requester | None]
 
 REQUESTER: Final[ContextVar[Requester | None]] = ContextVar("requester", default=None)
 """Who asks for what is being done now; threads of handlers inherit it."""
+
+
+_VIA: Final = {"session": "session", "token": "token", "socket": COMMAND_LINE}
+
+
+def named(name: str, email: str) -> str:
+    """A person in the audit trail, where two may have the same name."""
+    return f"{name} ({email})" if email else name
+
+
+def insider(connection: Connection) -> Requester:
+    """Who asks over the socket."""
+    login = unquote(connection.headers.get(LOGIN_HEADER, ""))[:200]
+    return msgspec.structs.replace(INSIDER, name=login) if login.isprintable() and login else INSIDER
 
 
 def guard(who: Who) -> Callable[[Connection, BaseRouteHandler], Awaitable[None]]:
@@ -51,6 +69,8 @@ def guard(who: Who) -> Callable[[Connection, BaseRouteHandler], Awaitable[None]]
                 f"role: {requester.name} is {requester.role}, and this needs {needed}; ask an admin of the workspace",
                 403,
             )
+        connection.scope[ACTOR_OF] = actor = Actor(named(requester.name, requester.email), _VIA[requester.via])  # type: ignore[typeddict-unknown-key]
+        ACTOR.set(actor)
         REQUESTER.set(requester)  # here and not in a thread, whose variables end with it
 
     return allowed

@@ -34,6 +34,7 @@ from headrace.console.access import Who, guard
 from headrace.console.entrance import routes as entrance_routes
 from headrace.console.logins import Logins
 from headrace.console.metrics import CONTENT_TYPE, metrics
+from headrace.console.noting import noting
 from headrace.console.reports import ARROW_STREAM
 from headrace.console.sources import Worker as SourcesWorker
 from headrace.console.sources import routes as source_routes
@@ -156,6 +157,7 @@ def api(worker: Working, limits: WarehouseConfig, who: Who) -> Litestar:
     return Litestar(
         [routes, _health(worker), _metrics(worker)],
         guards=[guard(who)],
+        middleware=[noting(lambda: worker.logins.audit)],
         openapi_config=OpenAPIConfig(
             "headrace", __version__, path=f"{PREFIX}/openapi", render_plugins=[JsonRenderPlugin()]
         ),

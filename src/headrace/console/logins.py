@@ -13,11 +13,13 @@ from typing import Any, Final, NamedTuple
 from litestar.connection import ASGIConnection
 
 from headrace.config import ConsoleConfig
-from headrace.console.access import Requester
+from headrace.console.access import Requester, named
 from headrace.console.attempts import ACCOUNT, ACCOUNT_HERE, CODE, PEER, Attempts, Limit
 from headrace.console.ways import Way, is_own, network, way
 from headrace.errors import HeadraceError, RequestError
 from headrace.workspace import passwords
+from headrace.workspace.actor import Actor, acting
+from headrace.workspace.audit import FAILED_LOGIN
 from headrace.workspace.people import Person
 from headrace.workspace.sessions import Known
 from headrace.workspace.workspace import Workspace
@@ -49,6 +51,7 @@ class Logins:
         self.people = workspace.people()
         self.sessions = workspace.sessions()
         self.tokens = workspace.tokens()
+        self.audit = workspace.audit()
         self._attempts = Attempts()
         self._hashing = threading.BoundedSemaphore(_HASHING)
         self._noting = ThreadPoolExecutor(1, "sessions")
@@ -71,7 +74,7 @@ class Logins:
             return None
         if connection.scope.get("method") not in SAFE:
             self._check_page(connection, known)
-        return Requester(known.name, known.role, "session", known.session.person)
+        return Requester(known.name, known.role, "session", known.session.person, known.email)
 
     def known(self, connection: Connection) -> Known | None:
         """The live session of the cookie."""
@@ -152,6 +155,7 @@ class Logins:
         with self._turn():
             fits = passwords.fits(kept, password[:_LONGEST_PASSWORD])
         if not fits or person is None or person.disabled_at is not None:
+            self._note_failed(person, found)
             raise RequestError("login_refused", "login: address and password do not fit; try again, or ask an admin of the workspace for a new invitation", 401)  # fmt: skip
         self._attempts.give_back(tries)
         return self._begin(connection, found, person)
@@ -180,7 +184,15 @@ class Logins:
     def _begin(self, connection: Connection, found: Way, person: Person) -> LoggedIn:
         agent = connection.headers.get("user-agent", "")
         clear = self.sessions.begin(person.id, found.peer, agent, lasts=self.lasts)
+        with acting(Actor(named(person.name, person.email), "session")):
+            self.audit.note("logged in", "session", "", {"from": found.peer})
         return LoggedIn(person, clear, self._browser(person.id))
+
+    def _note_failed(self, person: Person | None, found: Way) -> None:
+        """An address that nobody has is not noted: people type passwords in the wrong field."""
+        with acting(Actor("somebody", "session")):
+            subject = person.email if person is not None else "unknown address"
+            self.audit.note(FAILED_LOGIN, "session", subject, {"from": found.peer})
 
     def _tries(self, connection: Connection, found: Way, email: str, person: Person | None) -> list[tuple[str, Limit]]:
         place = network(found.peer)

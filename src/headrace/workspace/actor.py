@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -17,6 +21,9 @@ class Actor:
 
 
 SERVER: Final = "headrace"
+COMMAND_LINE: Final = "command line"
+LOGIN_HEADER: Final = "x-headrace-login"
+"""What commands send over the socket: who runs them, quoted as in a URL."""
 ACTOR: Final[ContextVar[Actor | None]] = ContextVar("actor", default=None)
 """None: headrace itself, for example when it switches off a destination that refuses everything."""
 
@@ -30,3 +37,22 @@ def detail(**details: Any) -> None:
     found = ACTOR.get()
     if found is not None:
         found.details |= details
+
+
+@contextmanager
+def acting(one: Actor) -> Iterator[None]:
+    """What is done inside is done by this one."""
+    before = ACTOR.set(one)
+    try:
+        yield
+    finally:
+        ACTOR.reset(before)
+
+
+def command_line() -> Actor:
+    """Whoever runs this process."""
+    try:
+        login = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user has no name
+        login = f"user {os.getuid()}"
+    return Actor(f"command line ({login})", COMMAND_LINE)
