@@ -25,6 +25,7 @@ from headrace.console import (
     email_model,
     filter_checks,
     problems,
+    queries,
     reports,
     saved,
     warehouse_orders,
@@ -35,6 +36,7 @@ from headrace.console.entrance import routes as entrance_routes
 from headrace.console.logins import Logins
 from headrace.console.metrics import CONTENT_TYPE, metrics
 from headrace.console.noting import noting
+from headrace.console.openapi import described
 from headrace.console.reports import ARROW_STREAM
 from headrace.console.sources import Worker as SourcesWorker
 from headrace.console.sources import routes as source_routes
@@ -70,6 +72,7 @@ class Working(
     deliveries.Telling,
     email_model.Worker,
     filter_checks.Worker,
+    queries.Worker,
     reports.Worker,
     saved.Worker,
     warehouse_orders.Worker,
@@ -115,7 +118,7 @@ def api(worker: Working, limits: WarehouseConfig, who: Who) -> Litestar:
     def run_query(data: Annotated[Query, Body(description="One SELECT")]) -> QueryResult:
         return worker.query(data.sql, *bounds(data), data.warehouse)
 
-    @post("/query/arrow", role="viewer", sync_to_thread=True, status_code=200)
+    @post("/query/arrow", role="viewer", sync_to_thread=True, status_code=200, media_type=ARROW_STREAM)
     def run_arrow_query(data: Annotated[Query, Body(description="One SELECT")]) -> Response[bytes]:
         return Response(_stream(worker.arrow(data.sql, *bounds(data), data.warehouse)), media_type=ARROW_STREAM)
 
@@ -126,7 +129,7 @@ def api(worker: Working, limits: WarehouseConfig, who: Who) -> Litestar:
 
     @get("/openapi.json", include_in_schema=False, sync_to_thread=False)
     def show_openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
-        return request.app.openapi_schema.to_schema()
+        return described(request.app)
 
     routes = Router(
         PREFIX,
@@ -149,6 +152,7 @@ def api(worker: Working, limits: WarehouseConfig, who: Who) -> Litestar:
             *demo.routes(worker),
             *warehouse_orders.routes(worker),
             *warehouse_tables.routes(worker),
+            *queries.routes(worker),
             *reports.routes(worker, _stream),
             *saved.routes(worker),
             show_openapi,

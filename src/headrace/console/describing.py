@@ -6,18 +6,15 @@ import json
 import sys
 from typing import Any, cast
 
-from litestar.serialization import encode_json
-
 from headrace.config import WarehouseConfig
 from headrace.console.access import INSIDER
 from headrace.console.api import Working, api
+from headrace.console.openapi import described
 
 
 def description() -> dict[str, Any]:
     """As /api/v1/openapi.json answers."""
-    schema = api(cast("Working", None), WarehouseConfig(), lambda _: INSIDER).openapi_schema.to_schema()
-    found: dict[str, Any] = json.loads(encode_json(schema))
-    return found
+    return described(api(cast("Working", None), WarehouseConfig(), lambda _: INSIDER))
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def routes(worker: Worker, stream: Callable[[Any], bytes]) -> list[Any]:
     def run_report(data: Annotated[ReportRequest, Body(description=_REQUEST)]) -> ReportAnswer:
         return worker.reports.report(data)
 
-    @post("/reports/arrow", role="viewer", sync_to_thread=True, status_code=200)
+    @post("/reports/arrow", role="viewer", sync_to_thread=True, status_code=200, media_type=ARROW_STREAM)
     def run_arrow_report(data: Annotated[ReportRequest, Body(description=_REQUEST)]) -> Response[bytes]:
         return Response(stream(worker.reports.arrow(data)), media_type=ARROW_STREAM)
 
