@@ -13,6 +13,7 @@ import typer
 from headrace import __version__
 from headrace.cli import (
     alert,
+    audit,
     catalog,
     configuration,
     dead_letters,
@@ -20,6 +21,7 @@ from headrace.cli import (
     demo,
     destination,
     email,
+    people,
     query,
     replay,
     report,
@@ -28,6 +30,7 @@ from headrace.cli import (
     simulate,
     source,
     status,
+    token,
     trace,
     warehouse,
 )
@@ -54,6 +57,9 @@ COMMANDS: Final = (
     dead_letters,
     replay,
     demo,
+    people,
+    token,
+    audit,
 )
 
 _INTERRUPTED: Final = 130  # what shells give a process that SIGINT ended

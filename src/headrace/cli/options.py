@@ -39,6 +39,17 @@ def workspace(chosen: Config, *, create: bool = False) -> Workspace:
     return Workspace.open(chosen.folder, create=create)
 
 
+def console_url(chosen: Config) -> str:
+    """Where people open the console: its public address if that is set, else where it listens."""
+    from headrace import config  # noqa: PLC0415 - see the module's docstring
+
+    if chosen.console.public_url:
+        return chosen.console.public_url.rstrip("/")
+    host, port = config.address(chosen.console.listen)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - recognised here, not bound
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def url(chosen: Config) -> str:
     """The tracking API, without a path: its public address if that is set, else where the folder's server listens, or would."""
     from headrace.app import folder  # noqa: PLC0415 - see the module's docstring

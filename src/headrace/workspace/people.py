@@ -15,7 +15,7 @@ from headrace.workspace import names, passwords
 from headrace.workspace.access_tables import people, sessions, tokens
 from headrace.workspace.database import Database, count_change
 from headrace.workspace.keys import digest_of, new_key
-from headrace.workspace.roles import ROLES, Role
+from headrace.workspace.roles import Role, checked_role
 
 INVITED_FOR: Final = timedelta(days=7)
 INVITATION: Final = "hri_"
@@ -84,16 +84,18 @@ class WorkspacePeople:
                 raise ConfigError("setup: there are people in this workspace already; log in, or ask one of its admins")
             return self._insert(connection, role="owner", **values)
 
-    def add(self, email: str, name: str, role: Role, password: str | None = None) -> tuple[Person, str]:
+    def add(self, email: str, name: str, role: str, password: str | None = None) -> tuple[Person, str]:
         """The person, and without a password the code of the invitation, which is not stored and cannot be shown again.
 
         Raises ConfigError."""
-        values: dict[str, Any] = {**_named(email, name), "role": _role(role)}
+        values: dict[str, Any] = {**_named(email, name), "role": checked_role(role)}
         if password is not None:
             values["password"] = _hashed(password, email, name)
         with self._database.write() as connection:
             if _people(connection, people.c.email == values["email"]):
                 raise ConfigError(f"people: {values['email']} is there already; see: headrace people list")
+            if _nobody(connection) and role != "owner":
+                raise ConfigError(f"people: nobody can log in yet, so the first one is an owner, not {role}; say owner")
             person = self._insert(connection, **values)
             return (person, "") if password is not None else self._invite(connection, person.id)
 
@@ -124,10 +126,10 @@ class WorkspacePeople:
     def rename(self, number: int, name: str) -> Person:
         return self._update(number, name=names.nickname(name))
 
-    def set_role(self, number: int, role: Role) -> Person:
+    def set_role(self, number: int, role: str) -> Person:
         """It holds at once. Raises ConfigError for the last owner."""
         with self._database.write() as connection:
-            if _role(role) != "owner":
+            if checked_role(role) != "owner":
                 _keep_an_owner(connection, number, "demoted")
             return _changed(connection, number, role=role)
 
@@ -244,12 +246,6 @@ def _keep_an_owner(connection: sa.Connection, number: int, what: str) -> None:
 
 def _hashed(password: str, email: str, name: str) -> str:
     return passwords.hashed(passwords.checked(password, email, name))
-
-
-def _role(role: str) -> str:
-    if role not in ROLES:
-        raise ConfigError(f"role: there is no {role[:100]!r}; take one of {', '.join(ROLES)}")
-    return role
 
 
 def _folded(email: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Literal, get_args
 
+from headrace.errors import ConfigError
+
 Role = Literal["viewer", "editor", "admin", "owner"]
 """Each may do all that those before it may. viewer: look, ask in SQL, make reports. editor: also change sources, destinations, warehouses,
 saved reports, and send again. admin: also people, tokens of others, deletion, configuration as a whole. owner: also other owners."""
@@ -26,3 +28,11 @@ def lower(one: Role, other: Role) -> Role:
     'viewer'
     """
     return one if may(other, one) else other
+
+
+def checked_role(name: str) -> Role:
+    """The role of that name. Raises ConfigError."""
+    for role in ROLES:
+        if role == name:
+            return role
+    raise ConfigError(f"role: there is no {name[:100]!r}; take one of {', '.join(ROLES)}")

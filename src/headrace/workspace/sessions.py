@@ -15,7 +15,7 @@ from headrace.workspace import names
 from headrace.workspace.access_tables import people, sessions, tokens
 from headrace.workspace.database import Database, count_change
 from headrace.workspace.keys import digest_of, last_four, new_key
-from headrace.workspace.roles import Role, lower
+from headrace.workspace.roles import Role, checked_role, lower
 
 TOKEN: Final = "hrt_"  # noqa: S105 - what tokens begin with
 TOUCHED_EVERY: Final = timedelta(minutes=1)
@@ -162,9 +162,9 @@ class WorkspaceTokens:
             with self._database.write() as connection:
                 connection.execute(sa.update(tokens).where(tokens.c.id == token.id).values(used_at=now))
 
-    def add(self, name: str, role: Role, person: int | None, expires_at: datetime | None = None) -> tuple[Token, str]:
+    def add(self, name: str, role: str, person: int | None, expires_at: datetime | None = None) -> tuple[Token, str]:
         """The token, and its clear text, which is not stored and cannot be shown again. Raises ConfigError."""
-        name, now = names.nickname(name), self._clock()
+        name, role, now = names.nickname(name), checked_role(role), self._clock()
         if expires_at is not None and expires_at <= now:
             raise ConfigError(
                 f"token: it would end at {expires_at:%Y-%m-%d %H:%M} UTC, which is over; give a later time"
