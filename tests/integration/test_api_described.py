@@ -28,7 +28,7 @@ from headrace.warehouses._duckdb import DuckDB
 from headrace.workspace.workspace import Workspace
 
 load_all_checks()
-CHECKS: Final = EVERY_CHECK.get_by_names(
+CHECKS: Final[list[Any]] = EVERY_CHECK.get_by_names(
     ["not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance"]
 )
 ENDLESS: Final = {f"{PREFIX}/debugger/stream", f"{PREFIX}/home/stream"}
@@ -94,7 +94,8 @@ def test_whatever_is_asked_is_answered_as_described(schema: Any, method: str, pa
             case.call_and_validate(checks=CHECKS)
 
         with suppress(Unsatisfiable):  # of a path without parameters nothing is wrong
-            given(operation.as_strategy(mode))(QUICKLY(look))()
+            decorated: Any = given(operation.as_strategy(mode))
+            QUICKLY(decorated(look))()
 
 
 def test_an_answer_that_is_not_as_described_is_found(schema: Any, app: Litestar) -> None:

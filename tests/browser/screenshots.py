@@ -1,0 +1,150 @@
+"""Pictures of every page in both themes, of the demo's data: `python tests/browser/screenshots.py FOLDER [--widths 360,1280,1920] [--only sources]`.
+
+docs/pictures is made by `make pictures`."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from browser import demo_data
+from browser.conftest import Console, running
+from fault_server import FaultServer, answers
+
+RECIPIENTS: Final = 2_000
+SETTLED_MS: Final = 400
+QUERY: Final = (
+    "select campaign_name, sent, human_opens, human_clicks, orders, revenue from email.campaigns order by revenue desc"
+)
+
+
+class Picture(NamedTuple):
+    """`path` may have {campaign} and {message} in it. `prepare` does what a person would do first."""
+
+    name: str
+    path: str
+    prepare: Callable[[Page], object] = lambda _: None
+
+
+def _run(page: Page) -> None:
+    page.get_by_role("button", name="Run").first.click()
+    page.get_by_role("grid").first.wait_for()
+
+
+PICTURES: Final = (
+    Picture("home", "/"),
+    Picture("campaigns", "/campaigns"),
+    Picture("campaign", "/campaigns/{campaign}"),
+    Picture("reports", "/reports"),
+    Picture("report", "/reports/new?preset=campaigns"),
+    Picture("dashboards", "/dashboards"),
+    Picture("sql", f"/sql?q={QUERY.replace(' ', '%20')}", _run),
+    Picture("debugger", "/debugger"),
+    Picture("event", "/debugger/{message}"),
+    Picture("delivery", "/delivery"),
+    Picture("sources", "/sources"),
+    Picture("source", "/sources/selligent"),
+    Picture("source-add", "/sources/new"),
+    Picture("destinations", "/destinations"),
+    Picture("destination", "/destinations/order-desk"),
+    Picture("warehouses", "/warehouses"),
+    Picture("warehouse", "/warehouses/warehouse"),
+    Picture("email-model", "/email-model"),
+    Picture("alerts", "/alerts"),
+    Picture("settings", "/settings"),
+    Picture("configuration", "/settings/configuration"),
+    Picture("audit", "/settings/audit"),
+)
+
+
+@contextmanager
+def shown() -> Iterator[tuple[Console, dict[str, str]]]:
+    """A console with the demo's data and a destination, of whose events some fail."""
+    with tempfile.TemporaryDirectory() as folder, FaultServer() as tool:
+        tool.behave("/orders", answers(200))
+        settings = {"HEADRACE_ALLOWED_NETWORKS": "127.0.0.0/8"}
+        with running(Path(folder) / "data", settings) as console:
+            console.set_up()
+            demo_data.load(console.data, RECIPIENTS)
+            sources = [source["slug"] for source in console.ask("GET", "/sources")]
+            order = {
+                "kind": "webhook",
+                "nickname": "Order desk",
+                "sources": sources[-1:],
+                "settings": {"url": f"{tool.url}/orders"},
+            }
+            console.ask("POST", "/destinations", order)
+            found = console.ask(
+                "POST", "/query", {"sql": "select campaign_id from email.campaigns order by sent desc limit 1"}
+            )
+            message = console.ask(
+                "POST", "/query", {"sql": "select id from selligent.tracks order by received_at desc limit 1"}
+            )
+            yield console, {"campaign": str(found["rows"][0][0]), "message": str(message["rows"][0][0])}
+
+
+def take(
+    browser: Browser, console: Console, names: dict[str, str], out: Path, widths: Sequence[int], only: str
+) -> list[str]:
+    troubles = []
+    for theme in ("light", "dark"):
+        for width in widths:
+            context = browser.new_context(
+                storage_state=console.state,
+                viewport={"width": width, "height": 800 if width > 600 else 740},
+                color_scheme="dark" if theme == "dark" else "light",
+                base_url=console.url,
+                timezone_id="Europe/Berlin",
+                locale="en-US",
+            )
+            page = context.new_page()
+            page.on("pageerror", lambda error: troubles.append(str(error)))
+            for picture in PICTURES:
+                if only and only not in picture.name:
+                    continue
+                page.goto(picture.path.format(**names))
+                page.locator("h1").first.wait_for()
+                page.get_by_role("status", name="Loading").first.wait_for(state="detached")
+                picture.prepare(page)
+                page.wait_for_timeout(SETTLED_MS)
+                suffix = "" if len(widths) == 1 else f"-{width}"
+                page.screenshot(path=out / f"{picture.name}-{theme}{suffix}.png")
+                sys.stdout.write(f"{picture.name}-{theme}{suffix}.png\n")
+            context.close()
+    return troubles
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--widths", default="1280")
+    parser.add_argument("--only", default="")
+    given = parser.parse_args()
+    given.folder.mkdir(parents=True, exist_ok=True)
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        sys.stderr.write("pictures: there is no chromium; `make setup` as root installs it\n")
+        return 1
+    with shown() as (console, names), sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        troubles = take(
+            browser, console, names, given.folder, [int(width) for width in given.widths.split(",")], given.only
+        )
+        browser.close()
+    for trouble in troubles:
+        sys.stderr.write(f"thrown: {trouble}\n")
+    return int(bool(troubles))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
