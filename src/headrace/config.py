@@ -113,6 +113,11 @@ class WarehouseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threads: Annotated[int, _help("Threads of the embedded DuckDB.", ge=1)] = 2
     query_timeout_seconds: Annotated[float, _help("A query is cancelled after this time.", gt=0)] = 60.0
     query_rows: Annotated[int, _help("Rows of a query's answer at the most.", ge=1)] = 100_000
+    queries_per_person: Annotated[int, _help("Queries of one person in the console at the same time.", ge=1)] = 4
+    queries_at_once: Annotated[int, _help("Queries of everybody in the console at the same time.", ge=1)] = 16
+    download_timeout_seconds: Annotated[
+        float, _help("A download of a query's whole answer, however many rows it has, ends after this time.", gt=0)
+    ] = 600.0
 
 
 class ArchiveConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

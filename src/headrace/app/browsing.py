@@ -23,7 +23,7 @@ from headrace.console.warehouse_tables import (
 )
 from headrace.console.warehouses import DISCARDS, LOADS, WarehouseDetail, detail, load_of, loads_of
 from headrace.errors import HeadraceError, NotFoundError, QueryError, WarehouseUnavailableError
-from headrace.warehouses.base import Browsable, QueryResult, TableName, Warehouse
+from headrace.warehouses.base import Browsable, QueryResult, StoredTable, TableName, Warehouse
 from headrace.workspace.records import Source
 
 LOOK_SECONDS: Final = 5.0
@@ -143,6 +143,11 @@ class Browsing:
         with self._turn:
             self._known_by_slug[slug] = known
         return known, None
+
+    def stored(self, slug: str) -> tuple[Mapping[TableName, StoredTable], datetime | None, str | None]:
+        """All tables, of when that is, and why it is not of now. Raises NotFoundError."""
+        known, problem = self.looked(slug)
+        return (known.looked.tables, known.as_of, problem) if known else ({}, None, problem)
 
     def forget(self, slug: str) -> None:
         """Its tables have changed."""

@@ -27,6 +27,8 @@ from headrace.app.delivery_accounts import DeliveryAccounts
 from headrace.app.demo import WorkerDemo
 from headrace.app.destination_orders import DestinationOrders
 from headrace.app.destination_states import destination_states
+from headrace.app.home import House
+from headrace.app.queries import Queries
 from headrace.app.recent_events import RecentEvents
 from headrace.app.replay_orders import ReplayOrders
 from headrace.app.reporting import OpenWarehouse, Reporting
@@ -98,6 +100,10 @@ class Worker:
         self.source_house = SourceHouse(
             config, self._workspace, lambda: folder.tracking_url(config), self._tallies, self.known_status, self.notice
         )
+        self.queries = Queries(self._opened, self.browsing.stored, config.warehouse)
+        self.house = House(
+            config, self._workspace, self.source_house, lambda hours: self.status(hours, KNOWN_SECONDS), self._ask
+        )
         self.email = EmailModelSettings(self._workspace, self._ask, self.known_status)
         self.configurations = ServedConfiguration(config, self._workspace, self.notice)
         self.reports = Reporting(self._workspace, lambda: self.sources().values(), self._asked, config.warehouse)
@@ -159,10 +165,13 @@ class Worker:
         warehouse = self.warehouses.one(slug).opened()
         return warehouse.query(sql, max_rows=max_rows, timeout_seconds=timeout_seconds)
 
+    def _opened(self, slug: str | None) -> OpenWarehouse:
+        loading = self.warehouses.one(slug)
+        return OpenWarehouse(loading.slug, loading.configured.kind, loading.opened())
+
     @contextmanager
     def _asked(self, slug: str | None) -> Iterator[OpenWarehouse]:
-        loading = self.warehouses.one(slug)
-        yield OpenWarehouse(loading.slug, loading.configured.kind, loading.opened())
+        yield self._opened(slug)
 
     def _ask(self, sql: str, slug: str | None) -> QueryResult:
         limits = self._config.warehouse
@@ -197,6 +206,7 @@ class Worker:
             ending = threading.Thread(target=self.deliveries.end, name="end-delivery", daemon=True)
             ending.start()
             self.debugger.end()
+            self.queries.end()
             self.demo.end()
             self.alerting.end()
             self.warehouses.end()

@@ -33,6 +33,8 @@ from headrace.console import (
 )
 from headrace.console.access import Who, guard
 from headrace.console.entrance import routes as entrance_routes
+from headrace.console.home import Worker as HomeWorker
+from headrace.console.home import routes as home_routes
 from headrace.console.logins import Logins
 from headrace.console.metrics import CONTENT_TYPE, metrics
 from headrace.console.noting import noting
@@ -63,6 +65,7 @@ class Health(msgspec.Struct, frozen=True):
 
 class Working(
     SourcesWorker,
+    HomeWorker,
     alerts.Worker,
     campaigns.Worker,
     configuration.Worker,
@@ -142,6 +145,7 @@ def api(worker: Working, limits: WarehouseConfig, who: Who) -> Litestar:
             *alerts.routes(worker),
             *catalogue.routes(),
             *source_routes(worker),
+            *home_routes(worker),
             *destinations.routes(worker),
             *deliveries.routes(worker),
             *debugger.routes(worker, guard(who)),

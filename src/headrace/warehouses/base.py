@@ -33,6 +33,7 @@ from headrace import catalog
 from headrace.config import WarehouseConfig
 from headrace.errors import NotFoundError
 from headrace.event import Hour as Hour  # noqa: PLC0414 -- a word of this port too
+from headrace.warehouses._reading import CANCELLED as CANCELLED  # noqa: PLC0414
 from headrace.warehouses._reading import CellKind as CellKind  # noqa: PLC0414 -- words of this port, in a file of their own
 from headrace.warehouses._reading import ReadColumn as ReadColumn  # noqa: PLC0414
 from headrace.warehouses._reading import Reading as Reading  # noqa: PLC0414
