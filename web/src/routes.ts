@@ -17,4 +17,7 @@ export interface Route {
 
 export const routes: readonly Route[] = [
   { pattern: '/delivery', title: 'Event Delivery', page: () => import('./pages/delivery/Delivery.svelte') },
+  { pattern: '/reports', title: 'Reports', page: () => import('./pages/reports/Reports.svelte') },
+  { pattern: '/reports/new', title: 'New report', page: () => import('./pages/reports/Report.svelte') },
+  { pattern: '/reports/:slug', title: 'Report', page: () => import('./pages/reports/Report.svelte') },
 ]
