@@ -16,6 +16,7 @@ export interface Route {
 }
 
 export const routes: readonly Route[] = [
+  { pattern: '/debugger/:id?', title: 'Debugger', page: () => import('./pages/debugger/Debugger.svelte') },
   { pattern: '/delivery', title: 'Event Delivery', page: () => import('./pages/delivery/Delivery.svelte') },
   { pattern: '/reports', title: 'Reports', page: () => import('./pages/reports/Reports.svelte') },
   { pattern: '/reports/new', title: 'New report', page: () => import('./pages/reports/Report.svelte') },
