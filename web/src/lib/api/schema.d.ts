@@ -197,6 +197,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/arrivals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ShowArrivals */
+        get: operations["ApiV1ArrivalsShowArrivals"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/audit": {
         parameters: {
             query?: never;
@@ -868,6 +885,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/home": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ShowHome */
+        get: operations["ApiV1HomeShowHome"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/invitations": {
         parameters: {
             query?: never;
@@ -1000,6 +1034,76 @@ export interface paths {
         put?: never;
         /** InvitePerson */
         post: operations["ApiV1PeopleNumberInvitationInvitePerson"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/queries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ListQueries */
+        get: operations["ApiV1QueriesListQueries"];
+        put?: never;
+        /** StartQuery */
+        post: operations["ApiV1QueriesStartQuery"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/queries/{id_}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ShowQuery */
+        get: operations["ApiV1QueriesIdShowQuery"];
+        put?: never;
+        post?: never;
+        /** CancelQuery */
+        delete: operations["ApiV1QueriesIdCancelQuery"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/queries/{id_}/csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** DownloadQueryCsv */
+        get: operations["ApiV1QueriesIdCsvDownloadQueryCsv"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/queries/csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** DownloadCsv */
+        post: operations["ApiV1QueriesCsvDownloadCsv"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1281,6 +1385,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** SearchEverything */
+        get: operations["ApiV1SearchSearchEverything"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/session": {
         parameters: {
             query?: never;
@@ -1539,6 +1660,23 @@ export interface paths {
         put?: never;
         /** CheckWarehouse */
         post: operations["ApiV1WarehousesSlugChecksCheckWarehouse"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/warehouses/{slug}/columns": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ListColumns */
+        get: operations["ApiV1WarehousesSlugColumnsListColumns"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1914,6 +2052,13 @@ export interface components {
             /** @enum {string} */
             state: "paused" | "unknown" | "error" | "holds" | "waits" | "well";
         };
+        /** AnswerColumn */
+        AnswerColumn: {
+            /** @enum {string} */
+            kind: "boolean" | "integer" | "float" | "decimal" | "timestamp" | "date" | "time" | "interval" | "text" | "bytes" | "nested";
+            name: string;
+            type: string;
+        };
         /** ArchiveStatus */
         ArchiveStatus: {
             error: string | null;
@@ -1921,6 +2066,22 @@ export interface components {
                 [key: string]: unknown;
             }[];
             path: string;
+        };
+        /** Arrivals */
+        Arrivals: {
+            accepted: number;
+            points: components["schemas"]["Arrived"][];
+            refused: number;
+            step_seconds: number;
+            /** Format: date-time */
+            until: string;
+        };
+        /** Arrived */
+        Arrived: {
+            accepted: number;
+            /** Format: date-time */
+            at: string;
+            refused: number;
         };
         /** AtDestination */
         AtDestination: {
@@ -2145,13 +2306,33 @@ export interface components {
             same_age: components["schemas"]["SameAge"] | null;
             zone: string;
         };
-        /** Condition */
-        Condition: {
-            field: string;
-            /** @enum {string} */
-            operator: "is" | "is_not" | "in" | "not_in" | "contains" | "contains_any" | "starts_with" | "ends_with" | "less" | "at_most" | "more" | "at_least" | "known" | "unknown";
-            value?: unknown;
+        /** CompletionTable */
+        CompletionTable: {
+            columns: [
+                string,
+                string
+            ][];
+            is_exact: boolean;
+            rows: number | null;
+            schema: string;
+            table: string;
         };
+        /** Concern */
+        Concern: {
+            href: string;
+            remedy: string;
+            /** @enum {string} */
+            severity: "bad" | "warning" | "information";
+            since?: string | null;
+            step: string;
+            subject: string;
+        };
+        /** @description Field, operator, value. */
+        Condition: [
+            string,
+            string,
+            unknown
+        ];
         /** ConfigurationAnswer */
         ConfigurationAnswer: {
             changes: components["schemas"]["ConfigurationChange"][];
@@ -2223,6 +2404,16 @@ export interface components {
             until: string | null;
             /** @default [] */
             whole: unknown[][];
+        };
+        /**
+         * CsvOrder
+         * @description One SELECT
+         */
+        CsvOrder: {
+            /** @default false */
+            spreadsheet: boolean;
+            sql: string;
+            warehouse?: string | null;
         };
         /** DatasetShown */
         DatasetShown: {
@@ -2630,10 +2821,18 @@ export interface components {
             /** @default [] */
             sources: (string | unknown)[];
         };
+        /** Found */
+        Found: {
+            /** @default  */
+            detail: string;
+            href: string;
+            title: string;
+            what: string;
+        };
         /**
          * Frame
          * @example {
-         *       "at": "2010-04-28T22:39:34.653298",
+         *       "at": "2010-04-28T22:49:03.653298",
          *       "behind_entries": 5342,
          *       "behind_seconds": 39200.3067031869,
          *       "entries": [
@@ -2643,7 +2842,7 @@ export interface components {
          *           "offset": 9958,
          *           "partition": 6671,
          *           "reason": "DTblBFCTtICQuVSLVIpX",
-         *           "received_at": "2000-11-05T07:11:34.980930",
+         *           "received_at": "2000-11-05T07:21:03.980930",
          *           "source": "DSaSRiKojAKtrlDETRah",
          *           "state": "accepted",
          *           "user_id": "pXzKpUycdswfSCXHPicl",
@@ -2671,7 +2870,7 @@ export interface components {
         Frame: {
             /**
              * Format: date-time
-             * @example 2014-01-13T08:16:38.910338
+             * @example 2014-01-13T08:26:07.910338
              */
             at: string;
             /**
@@ -2694,7 +2893,7 @@ export interface components {
              *         "offset": 9931,
              *         "partition": 2538,
              *         "reason": "KjwlvmKRzLNQPIMLBPjL",
-             *         "received_at": "2023-03-14T05:27:47.946666",
+             *         "received_at": "2023-03-14T05:37:16.946666",
              *         "source": "EgIxSkajitkrEizsaJAO",
              *         "state": "accepted",
              *         "type": "cLxTgRweyTdteaQCDUeX",
@@ -2906,6 +3105,15 @@ export interface components {
             lift_low: number | null;
             mailed: components["schemas"]["HoldoutGroup"];
             reason: string | null;
+        };
+        /** Home */
+        Home: {
+            /** Format: date-time */
+            as_of: string;
+            attention: components["schemas"]["Concern"][];
+            destinations: components["schemas"]["DestinationStatus"][];
+            sources: components["schemas"]["SourceEntry"][];
+            warehouses: components["schemas"]["WarehouseAtHome"][];
         };
         /** HourBooks */
         HourBooks: {
@@ -3388,17 +3596,19 @@ export interface components {
         };
         /** Problem */
         Problem: {
+            /** @description For programs; it never changes. */
             code: string;
+            /** @description The whole text. */
             detail: string;
-            /** @default  */
-            remedy: string;
+            /** @description What to do. */
+            remedy?: string;
+            /** @description As of the answer. */
             status: number;
-            /** @default  */
-            step: string;
-            /** @default  */
-            subject: string;
+            /** @description What was being done; empty where the text does not say. */
+            step?: string;
+            /** @description What is wrong. */
+            subject?: string;
             title: string;
-            /** @default about:blank */
             type: string;
         };
         /** Proposal */
@@ -3420,6 +3630,45 @@ export interface components {
             timeout_seconds?: number | null;
             warehouse?: string | null;
         };
+        /** QueryAnswer */
+        QueryAnswer: {
+            columns: components["schemas"]["AnswerColumn"][];
+            max_rows: number;
+            row_count: number;
+            rows: unknown[][];
+            rows_read?: number | null;
+            truncated: boolean;
+        };
+        /**
+         * QueryOrder
+         * @description One SELECT
+         */
+        QueryOrder: {
+            /** @default false */
+            explain: boolean;
+            max_rows?: number | null;
+            sql: string;
+            timeout_seconds?: number | null;
+            /** @default 0.3 */
+            wait_seconds: number;
+            warehouse?: string | null;
+        };
+        /** QueryProblem */
+        QueryProblem: {
+            code: string;
+            detail: string;
+            position?: number | null;
+            /** @default  */
+            remedy: string;
+            status: number;
+            /** @default  */
+            step: string;
+            /** @default  */
+            subject: string;
+            title: string;
+            /** @default about:blank */
+            type: string;
+        };
         /** QueryResult */
         QueryResult: {
             columns: string[];
@@ -3427,6 +3676,22 @@ export interface components {
             seconds: number;
             truncated: boolean;
             types: string[];
+        };
+        /** QueryShown */
+        QueryShown: {
+            answer?: components["schemas"]["QueryAnswer"] | null;
+            asked_by: string;
+            /** @default false */
+            explain: boolean;
+            id: string;
+            problem?: components["schemas"]["QueryProblem"] | null;
+            seconds: number;
+            sql: string;
+            /** Format: date-time */
+            started_at: string;
+            /** @enum {string} */
+            state: "running" | "done" | "failed" | "cancelled";
+            warehouse: string;
         };
         /** Reason */
         Reason: {
@@ -3884,7 +4149,7 @@ export interface components {
          *       "offset": 8703,
          *       "partition": 9144,
          *       "reason": "XQwjgGCCJMLRlAzRIOjd",
-         *       "received_at": "2019-09-21T00:02:55.258333",
+         *       "received_at": "2019-09-21T00:12:24.258333",
          *       "source": "bubHwRjcqyOagXkVuCET",
          *       "state": "refused",
          *       "type": "ggRJNjKdIMjvciKExjux",
@@ -3916,7 +4181,7 @@ export interface components {
             reason: string;
             /**
              * Format: date-time
-             * @example 2004-01-17T06:48:58.034815
+             * @example 2004-01-17T06:58:27.034815
              */
             received_at: string;
             /** @example xSmwtEmkVBOmIxyHqARY */
@@ -4314,6 +4579,7 @@ export interface components {
          * @default {
          *       "code": null,
          *       "event": null,
+         *       "ids": null,
          *       "message_id": null,
          *       "since": null,
          *       "source": null,
@@ -4324,11 +4590,25 @@ export interface components {
         Wanted: {
             code?: string | null;
             event?: string | null;
+            ids?: number[] | null;
             message_id?: string | null;
             since?: string | null;
             source?: string | null;
             text?: string | null;
             until?: string | null;
+        };
+        /** WarehouseAtHome */
+        WarehouseAtHome: {
+            error: string | null;
+            kind: string;
+            known: boolean;
+            lag_seconds: number;
+            last_load_at: string | null;
+            loaded: number;
+            nickname: string;
+            pending: number;
+            slug: string;
+            state: string;
         };
         /**
          * WarehouseChange
@@ -4340,6 +4620,14 @@ export interface components {
             settings?: {
                 [key: string]: unknown;
             } | null;
+        };
+        /** WarehouseColumns */
+        WarehouseColumns: {
+            as_of: string | null;
+            kind: string;
+            problem?: string | null;
+            tables: components["schemas"]["CompletionTable"][];
+            warehouse: string;
         };
         /** WarehouseDetail */
         WarehouseDetail: {
@@ -4483,27 +4771,30 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, nothing follows */
             204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
-                };
             };
         };
     };
@@ -4516,6 +4807,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -4538,27 +4847,30 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, nothing follows */
             204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
-                };
             };
         };
     };
@@ -4575,6 +4887,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -4582,21 +4912,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["NoticeTried"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -4610,6 +4925,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -4634,6 +4967,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Document created, URL follows */
             201: {
                 headers: {
@@ -4641,21 +4992,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ChannelShown"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -4671,6 +5007,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -4678,21 +5032,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ChannelShown"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -4708,6 +5047,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -4715,21 +5072,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ChannelShown"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -4749,6 +5091,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -4756,21 +5116,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ChannelShown"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -4786,6 +5131,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -4793,21 +5156,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["NoticeTried"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -4821,6 +5169,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -4841,6 +5207,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -4865,6 +5249,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Document created, URL follows */
             201: {
                 headers: {
@@ -4872,21 +5274,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AlertShown"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -4902,6 +5289,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -4909,21 +5314,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AlertShown"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -4939,6 +5329,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -4946,21 +5354,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AlertShown"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -4980,6 +5373,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -4987,21 +5398,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AlertShown"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -5017,6 +5413,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -5026,19 +5440,46 @@ export interface operations {
                     "application/json": components["schemas"]["NoticeTried"][];
                 };
             };
-            /** @description Bad request syntax or unsupported method */
-            400: {
+        };
+    };
+    ApiV1ArrivalsShowArrivals: {
+        parameters: {
+            query?: {
+                minutes?: number;
+                source?: string | null;
+                step_seconds?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Arrivals"];
                 };
             };
         };
@@ -5049,9 +5490,11 @@ export interface operations {
                 before?: number | null;
                 kind?: string | null;
                 limit?: number;
+                /** @description With its zone */
                 since?: string | null;
                 subject?: string | null;
                 text?: string | null;
+                /** @description With its zone */
                 until?: string | null;
                 verb?: string | null;
                 who?: string | null;
@@ -5062,6 +5505,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -5069,21 +5530,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Trail"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -5097,6 +5543,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -5121,6 +5585,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -5128,21 +5610,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["CampaignsAnswer"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -5160,6 +5627,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -5167,21 +5652,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Comparison"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -5199,6 +5669,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -5206,21 +5694,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["KindShown"][];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -5237,6 +5710,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -5244,21 +5735,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["KindShown"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -5272,13 +5748,31 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/yaml": string;
+                    "application/yaml": unknown;
                 };
             };
         };
@@ -5296,6 +5790,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -5303,21 +5815,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ConfigurationAnswer"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -5345,6 +5842,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -5352,21 +5867,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EventPage"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -5383,6 +5883,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -5390,21 +5908,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Stored"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -5421,6 +5924,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -5428,21 +5949,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EventTold"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -5461,6 +5967,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -5468,21 +5992,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["QueryResult"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -5509,28 +6018,31 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Frames as server-sent events */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": components["schemas"]["Frame"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
+                    "text/event-stream": unknown;
                 };
             };
         };
@@ -5550,6 +6062,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -5557,21 +6087,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Account"][];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -5592,6 +6107,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -5599,21 +6132,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Account"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -5634,6 +6152,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -5641,21 +6177,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Breakdown"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -5681,6 +6202,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -5688,21 +6227,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -5722,6 +6246,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -5729,21 +6271,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Revived"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -5762,6 +6289,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -5769,21 +6314,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SampleShown"][];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -5801,6 +6331,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -5808,21 +6356,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SampleShown"][];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -5843,6 +6376,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -5850,21 +6401,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Point"][];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -5878,6 +6414,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -5902,6 +6456,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Document created, URL follows */
             201: {
                 headers: {
@@ -5909,21 +6481,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DemoState"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -5937,6 +6494,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -5961,6 +6536,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -5968,21 +6561,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["delivery_trying_Tried"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -5996,6 +6574,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -6022,6 +6618,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -6029,21 +6643,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DestinationShown"][];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -6061,6 +6660,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Document created, URL follows */
             201: {
                 headers: {
@@ -6068,21 +6685,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DestinationAnswer"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -6098,6 +6700,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -6105,21 +6725,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DestinationAnswer"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -6135,6 +6740,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -6142,21 +6765,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DestinationShown"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -6176,6 +6784,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -6183,21 +6809,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DestinationAnswer"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -6213,6 +6824,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -6220,21 +6849,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ReplayShown"][];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -6254,6 +6868,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -6261,21 +6893,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ReplayAnswer"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -6292,6 +6909,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -6299,21 +6934,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ReplayShown"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -6330,6 +6950,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -6337,21 +6975,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ReplayShown"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -6368,6 +6991,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -6375,21 +7016,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ReplayShown"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -6406,6 +7032,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -6413,21 +7057,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ReplayShown"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -6447,6 +7076,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -6454,21 +7101,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["delivery_trying_Tried"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -6486,6 +7118,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -6493,21 +7143,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LabelTrial"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -6521,6 +7156,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -6541,6 +7194,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -6561,6 +7232,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -6585,6 +7274,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -6592,21 +7299,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EmailSettingsChanged"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -6624,6 +7316,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -6631,21 +7341,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EventTold"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -6661,6 +7356,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -6668,21 +7381,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RecentEvent"][];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -6700,6 +7398,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -6707,21 +7423,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["FilterChecked"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -6737,6 +7438,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -6746,19 +7465,42 @@ export interface operations {
                     "application/json": components["schemas"]["FilterFields"];
                 };
             };
-            /** @description Bad request syntax or unsupported method */
-            400: {
+        };
+    };
+    ApiV1HomeShowHome: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Home"];
                 };
             };
         };
@@ -6776,6 +7518,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Document created, URL follows */
             201: {
                 headers: {
@@ -6783,21 +7543,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SessionShown"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -6815,6 +7560,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -6822,21 +7585,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["InvitationShown"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -6852,6 +7600,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -6859,21 +7625,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Job"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -6889,6 +7640,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -6896,21 +7665,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Job"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -6924,6 +7678,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -6944,6 +7716,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -6968,6 +7758,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Document created, URL follows */
             201: {
                 headers: {
@@ -6975,21 +7783,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PersonInvited"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -7005,27 +7798,30 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, nothing follows */
             204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
-                };
             };
         };
     };
@@ -7044,6 +7840,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -7051,21 +7865,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Person"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -7081,6 +7880,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Document created, URL follows */
             201: {
                 headers: {
@@ -7090,20 +7907,249 @@ export interface operations {
                     "application/json": components["schemas"]["PersonInvited"];
                 };
             };
-            /** @description Bad request syntax or unsupported method */
-            400: {
+        };
+    };
+    ApiV1QueriesListQueries: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QueryShown"][];
+                };
+            };
+        };
+    };
+    ApiV1QueriesStartQuery: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["QueryOrder"];
+            };
+        };
+        responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QueryShown"];
+                };
+            };
+        };
+    };
+    ApiV1QueriesIdShowQuery: {
+        parameters: {
+            query?: {
+                /** @description Seconds that the answer may wait */
+                wait_seconds?: number;
+            };
+            header?: never;
+            path: {
+                id_: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QueryShown"];
+                };
+            };
+        };
+    };
+    ApiV1QueriesIdCancelQuery: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id_: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QueryShown"];
+                };
+            };
+        };
+    };
+    ApiV1QueriesIdCsvDownloadQueryCsv: {
+        parameters: {
+            query?: {
+                /** @description An apostrophe before texts that a spreadsheet would take for a formula, and a byte order mark */
+                spreadsheet?: boolean;
+            };
+            header?: never;
+            path: {
+                id_: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description RFC 4180, with all rows. NULL is nothing, an empty text is two quotes. For spreadsheets an apostrophe stands before texts that begin with = + - @, a tab or a return: anybody may have sent them, and a spreadsheet would run them. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    ApiV1QueriesCsvDownloadCsv: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CsvOrder"];
+            };
+        };
+        responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description RFC 4180, with all rows. NULL is nothing, an empty text is two quotes. For spreadsheets an apostrophe stands before texts that begin with = + - @, a tab or a return: anybody may have sent them, and a spreadsheet would run them. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
         };
     };
@@ -7120,6 +8166,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -7127,21 +8191,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["QueryResult"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -7159,28 +8208,31 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": string;
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
+                    "application/vnd.apache.arrow.stream": unknown;
                 };
             };
         };
@@ -7198,6 +8250,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -7205,21 +8275,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ReportAnswer"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -7237,28 +8292,31 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": string;
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
+                    "application/vnd.apache.arrow.stream": unknown;
                 };
             };
         };
@@ -7276,6 +8334,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -7283,21 +8359,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ReportsBatchAnswer"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -7311,6 +8372,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -7335,6 +8414,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -7342,21 +8439,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["FunnelAnswer"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -7374,6 +8456,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -7381,21 +8481,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["HoldoutAnswer"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -7409,6 +8494,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -7433,6 +8536,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -7440,21 +8561,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Offers"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -7468,6 +8574,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -7492,6 +8616,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -7499,21 +8641,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ReportSql"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -7531,6 +8658,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -7538,21 +8683,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["TableAnswer"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -7570,6 +8700,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -7577,21 +8725,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Values"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -7607,6 +8740,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -7614,21 +8765,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SavedShown"][];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -7648,6 +8784,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Document created, URL follows */
             201: {
                 headers: {
@@ -7655,21 +8809,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SavedShown"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -7686,6 +8825,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -7693,21 +8850,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SavedShown"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -7728,6 +8870,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -7735,21 +8895,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SavedShown"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -7766,6 +8911,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, nothing follows */
             204: {
                 headers: {
@@ -7773,19 +8936,44 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Bad request syntax or unsupported method */
-            400: {
+        };
+    };
+    ApiV1SearchSearchEverything: {
+        parameters: {
+            query?: {
+                q?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Found"][];
                 };
             };
         };
@@ -7799,6 +8987,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -7823,6 +9029,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Document created, URL follows */
             201: {
                 headers: {
@@ -7830,21 +9054,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SessionShown"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -7858,6 +9067,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, nothing follows */
             204: {
                 headers: {
@@ -7882,6 +9109,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Document created, URL follows */
             201: {
                 headers: {
@@ -7889,21 +9134,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SessionShown"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -7917,6 +9147,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -7941,6 +9189,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Document created, URL follows */
             201: {
                 headers: {
@@ -7948,21 +9214,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SourceWithKey"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -7978,6 +9229,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -7985,21 +9254,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SourceDetail"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -8015,6 +9269,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -8022,21 +9294,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SourceShown"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -8056,6 +9313,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -8063,21 +9338,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SourceShown"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -8093,6 +9353,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -8100,21 +9378,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EventsShown"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -8130,6 +9393,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Document created, URL follows */
             201: {
                 headers: {
@@ -8137,21 +9418,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SourceWithKey"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -8168,6 +9434,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -8175,21 +9459,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SourceShown"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -8207,6 +9476,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -8214,21 +9501,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["NamesShown"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -8244,6 +9516,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -8251,21 +9541,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Status"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -8279,6 +9554,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -8303,6 +9596,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Document created, URL follows */
             201: {
                 headers: {
@@ -8310,21 +9621,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["TokenAdded"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -8340,27 +9636,30 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, nothing follows */
             204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
-                };
             };
         };
     };
@@ -8378,6 +9677,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -8385,21 +9702,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Trace"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -8413,6 +9715,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -8437,6 +9757,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Document created, URL follows */
             201: {
                 headers: {
@@ -8444,21 +9782,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["WarehouseShown"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -8474,6 +9797,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -8481,21 +9822,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["WarehouseDetail"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -8511,6 +9837,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -8518,21 +9862,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["WarehouseShown"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -8552,6 +9881,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -8559,21 +9906,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["WarehouseShown"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -8593,6 +9925,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -8602,19 +9952,44 @@ export interface operations {
                     "application/json": components["schemas"]["Checked"];
                 };
             };
-            /** @description Bad request syntax or unsupported method */
-            400: {
+        };
+    };
+    ApiV1WarehousesSlugColumnsListColumns: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WarehouseColumns"];
                 };
             };
         };
@@ -8630,6 +10005,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -8637,21 +10030,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["JobKind"][];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -8667,6 +10045,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -8674,21 +10070,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Job"][];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -8708,6 +10089,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Document created, URL follows */
             201: {
                 headers: {
@@ -8715,21 +10114,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Job"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -8751,6 +10135,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -8758,21 +10160,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LoadsPage"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -8788,6 +10175,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -8795,21 +10200,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["MisfitsShown"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -8831,6 +10221,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -8838,21 +10246,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RejectedPage"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -8868,6 +10261,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -8875,21 +10286,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SourceSelection"][];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -8910,6 +10306,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -8917,21 +10331,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SourceSelection"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -8952,6 +10351,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -8959,21 +10376,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SelectionTrial"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -8989,6 +10391,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -8996,21 +10416,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["WarehouseEntry"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -9026,6 +10431,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -9033,21 +10456,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["TablesShown"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -9065,6 +10473,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -9072,21 +10498,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["TableDetail"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -9106,6 +10517,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -9113,21 +10542,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["QueryResult"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -9145,6 +10559,24 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
@@ -9152,21 +10584,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Checked"];
-                };
-            };
-            /** @description Bad request syntax or unsupported method */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        detail: string;
-                        extra?: null | {
-                            [key: string]: unknown;
-                        } | unknown[];
-                        status_code: number;
-                    };
                 };
             };
         };
@@ -9180,6 +10597,24 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
