@@ -34,7 +34,7 @@ from headrace.errors import HeadraceError, NotFoundError, QueryError, RequestErr
 from headrace.warehouses.base import CANCELLED, Readable, ReadColumn, Reading, Stop, StoredTable, TableName
 from headrace.workspace.roles import may
 
-LEASE_SECONDS: Final = 20.0
+LEASE_SECONDS: Final = 10.0
 """A query for which nobody has come back for so long is cancelled: its page was closed."""
 ANSWER_BYTES: Final = 64_000_000
 KEPT_BYTES: Final = 128_000_000

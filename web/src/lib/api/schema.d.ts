@@ -2099,6 +2099,31 @@ export interface components {
             code: string;
             seconds: number;
         };
+        /** AuditChoices */
+        AuditChoices: {
+            kinds: string[];
+            verbs: string[];
+            who: string[];
+        };
+        /** AuditEntry */
+        AuditEntry: {
+            /** Format: date-time */
+            at: string;
+            changes?: {
+                [key: string]: unknown[];
+            };
+            id: number;
+            kind: string;
+            subject: string;
+            verb: string;
+            via: string;
+            who: string;
+        };
+        /** AuditTrail */
+        AuditTrail: {
+            before: number | null;
+            entries: components["schemas"]["AuditEntry"][];
+        };
         /** Breakdown */
         Breakdown: {
             /** @default [] */
@@ -2647,20 +2672,6 @@ export interface components {
                 [key: string]: unknown;
             };
         };
-        /** Entry */
-        Entry: {
-            /** Format: date-time */
-            at: string;
-            changes?: {
-                [key: string]: unknown[];
-            };
-            id: number;
-            kind: string;
-            subject: string;
-            verb: string;
-            via: string;
-            who: string;
-        };
         /** ErrorFigures */
         ErrorFigures: {
             code: string;
@@ -2832,7 +2843,7 @@ export interface components {
         /**
          * Frame
          * @example {
-         *       "at": "2010-04-28T22:49:03.653298",
+         *       "at": "2010-04-28T22:49:43.653298",
          *       "behind_entries": 5342,
          *       "behind_seconds": 39200.3067031869,
          *       "entries": [
@@ -2842,7 +2853,7 @@ export interface components {
          *           "offset": 9958,
          *           "partition": 6671,
          *           "reason": "DTblBFCTtICQuVSLVIpX",
-         *           "received_at": "2000-11-05T07:21:03.980930",
+         *           "received_at": "2000-11-05T07:21:43.980930",
          *           "source": "DSaSRiKojAKtrlDETRah",
          *           "state": "accepted",
          *           "user_id": "pXzKpUycdswfSCXHPicl",
@@ -2870,7 +2881,7 @@ export interface components {
         Frame: {
             /**
              * Format: date-time
-             * @example 2014-01-13T08:26:07.910338
+             * @example 2014-01-13T08:26:47.910338
              */
             at: string;
             /**
@@ -2893,7 +2904,7 @@ export interface components {
              *         "offset": 9931,
              *         "partition": 2538,
              *         "reason": "KjwlvmKRzLNQPIMLBPjL",
-             *         "received_at": "2023-03-14T05:37:16.946666",
+             *         "received_at": "2023-03-14T05:37:56.946666",
              *         "source": "EgIxSkajitkrEizsaJAO",
              *         "state": "accepted",
              *         "type": "cLxTgRweyTdteaQCDUeX",
@@ -3239,12 +3250,6 @@ export interface components {
             tried: string;
             /** @default [] */
             types: string[];
-        };
-        /** Known */
-        Known: {
-            kinds: string[];
-            verbs: string[];
-            who: string[];
         };
         /** Labelled */
         Labelled: {
@@ -4149,7 +4154,7 @@ export interface components {
          *       "offset": 8703,
          *       "partition": 9144,
          *       "reason": "XQwjgGCCJMLRlAzRIOjd",
-         *       "received_at": "2019-09-21T00:12:24.258333",
+         *       "received_at": "2019-09-21T00:13:04.258333",
          *       "source": "bubHwRjcqyOagXkVuCET",
          *       "state": "refused",
          *       "type": "ggRJNjKdIMjvciKExjux",
@@ -4181,7 +4186,7 @@ export interface components {
             reason: string;
             /**
              * Format: date-time
-             * @example 2004-01-17T06:58:27.034815
+             * @example 2004-01-17T06:59:07.034815
              */
             received_at: string;
             /** @example xSmwtEmkVBOmIxyHqARY */
@@ -4511,11 +4516,6 @@ export interface components {
             rows: components["schemas"]["Row"][];
             slug: string;
             text: string;
-        };
-        /** Trail */
-        Trail: {
-            before: number | null;
-            entries: components["schemas"]["Entry"][];
         };
         /**
          * TrialOrder
@@ -5529,7 +5529,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Trail"];
+                    "application/json": components["schemas"]["AuditTrail"];
                 };
             };
         };
@@ -5567,7 +5567,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Known"];
+                    "application/json": components["schemas"]["AuditChoices"];
                 };
             };
         };
