@@ -17,7 +17,7 @@ from headrace.alerts.alerts import kept_in
 from headrace.errors import ConfigError
 from headrace.workspace import audit, database
 from headrace.workspace.actor import ACTOR, Actor
-from headrace.workspace.audit import FAILED_LOGIN, Choice, Entry
+from headrace.workspace.audit import FAILED_LOGIN, AuditEntry, Choice
 from headrace.workspace.audit_entries import AUDITED, HIDDEN, NOT_AUDITED
 from headrace.workspace.workspace import Workspace
 
@@ -40,7 +40,7 @@ def workspace(empty: Path, tmp_path: Path) -> Iterator[Workspace]:
         yield opened
 
 
-def trail(workspace: Workspace, **choice: Any) -> list[Entry]:
+def trail(workspace: Workspace, **choice: Any) -> list[AuditEntry]:
     """Oldest first."""
     return workspace.audit().entries(Choice(**choice), 1_000)[::-1]
 

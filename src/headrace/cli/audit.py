@@ -11,7 +11,7 @@ from headrace.cli.options import ConfigFile, Data, Json
 from headrace.cli.output import plain, print_json, print_line
 
 if TYPE_CHECKING:
-    from headrace.workspace.audit import Entry
+    from headrace.workspace.audit import AuditEntry
 
 
 def register(app: typer.Typer) -> None:
@@ -54,7 +54,7 @@ def audit(
         print_line(f"\nOlder ones: headrace audit --before {shown[-1].id}")
 
 
-def _print(entry: Entry) -> None:
+def _print(entry: AuditEntry) -> None:
     what = " ".join(part for part in (entry.verb, entry.kind, entry.subject) if part)
     print_line(f"{entry.at:%Y-%m-%d %H:%M:%S} UTC  {plain(entry.who)} {plain(what)}")
     for field, (before, after) in entry.changes.items():

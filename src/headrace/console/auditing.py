@@ -11,7 +11,7 @@ from litestar import get
 from litestar.params import QueryParameter
 
 from headrace.console.sessions import Worker
-from headrace.workspace.audit import Choice, Entry, Known
+from headrace.workspace.audit import AuditChoices, AuditEntry, Choice
 
 MOST: Final = 500
 _LONGEST: Final = 300
@@ -20,10 +20,10 @@ Word = Annotated[str | None, QueryParameter(max_length=_LONGEST)]
 Moment = Annotated[datetime | None, QueryParameter(description="With its zone")]
 
 
-class Trail(msgspec.Struct, frozen=True):
+class AuditTrail(msgspec.Struct, frozen=True):
     """Newest first. `before` asks for the older ones, None at the end."""
 
-    entries: Sequence[Entry]
+    entries: Sequence[AuditEntry]
     before: int | None
 
 
@@ -39,17 +39,17 @@ def routes(worker: Worker) -> list[Any]:
         until: Moment = None,
         before: Annotated[int | None, QueryParameter(ge=1, le=2**53)] = None,
         limit: Annotated[int, QueryParameter(ge=1, le=MOST)] = 100,
-    ) -> Trail:
+    ) -> AuditTrail:
         since, until = _in_zone(since), _in_zone(until)
         choice = Choice(
             who=who, kind=kind, verb=verb, subject=subject, text=text, since=since, until=until, before=before
         )
         found = worker.logins.audit.entries(choice, limit + 1)
         shown = found[:limit]
-        return Trail(shown, shown[-1].id if len(found) > limit else None)
+        return AuditTrail(shown, shown[-1].id if len(found) > limit else None)
 
     @get("/audit/known", role="admin", sync_to_thread=True)
-    def show_audit_choices() -> Known:
+    def show_audit_choices() -> AuditChoices:
         return worker.logins.audit.known()
 
     return [show_audit, show_audit_choices]

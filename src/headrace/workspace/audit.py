@@ -23,7 +23,7 @@ MOST_FAILED_LOGINS: Final = 5_000
 """Older ones go, so that strangers cannot fill the disk."""
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     """`who` did `verb` to the `kind` called `subject`; `via` says by which way. `changes` is `{field: [before, after]}`."""
 
     id: int
@@ -49,7 +49,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     before: int | None = None
 
 
-class Known(msgspec.Struct, frozen=True):
+class AuditChoices(msgspec.Struct, frozen=True):
     """What there is to choose from."""
 
     who: Sequence[str]
@@ -62,19 +62,19 @@ class WorkspaceAudit:
         self._database = opened
         self._clock = clock
 
-    def entries(self, choice: Choice, most: int) -> list[Entry]:
+    def entries(self, choice: Choice, most: int) -> list[AuditEntry]:
         """Newest first."""
         select = sa.select(audit).where(*_where(choice)).order_by(audit.c.id.desc()).limit(most)
         with self._database.read() as connection:
-            return [Entry(**row._mapping) for row in connection.execute(select)]  # noqa: SLF001 - its documented name
+            return [AuditEntry(**row._mapping) for row in connection.execute(select)]  # noqa: SLF001 - its documented name
 
-    def known(self) -> Known:
+    def known(self) -> AuditChoices:
         with self._database.read() as connection:
             found = [
                 connection.scalars(sa.select(column).distinct().order_by(column)).all()
                 for column in (audit.c.who, audit.c.kind, audit.c.verb)
             ]
-        return Known(*found)
+        return AuditChoices(*found)
 
     def note(self, verb: str, kind: str, subject: str, details: Mapping[str, Any] | None = None) -> None:
         """What was done that changes nothing in the workspace. `details` are no secrets."""
