@@ -328,3 +328,12 @@ def test_a_tool_that_is_down_says_when_it_is_asked_again(
     assert down.error_since is not None
     assert 100 < (down.next_at - down.error_since).total_seconds() < 140
     assert ["tool"] == [one.slug for one in served.every("1h", what="destination")]
+
+
+@pytest.mark.usefixtures("tool")
+def test_dead_letters_that_are_chosen_one_by_one_are_sent_again(accounts: DeliveryAccounts) -> None:
+    first, second, third = accounts.dead_letters("tool", Wanted()).dead_letters
+    wanted = Wanted(ids=(first.id, third.id, 987_654))
+    assert (2, {"BAD_REQUEST": 2}) == ((found := accounts.replay_dead_letters("tool", wanted)).events, found.by_code)
+    assert [second.id] == [letter.id for letter in accounts.dead_letters("tool", Wanted()).dead_letters]
+    assert 0 == accounts.replay_dead_letters("tool", Wanted(ids=()), dry_run=True).events

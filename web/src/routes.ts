@@ -17,6 +17,9 @@ export interface Route {
 
 export const routes: readonly Route[] = [
   { pattern: '/debugger/:id?', title: 'Debugger', page: () => import('./pages/debugger/Debugger.svelte') },
+  { pattern: '/destinations', title: 'Destinations', page: () => import('./pages/destinations/Destinations.svelte') },
+  { pattern: '/destinations/_add/:kind?', title: 'Add a destination', page: () => import('./pages/destinations/Add.svelte'), role: 'editor' },
+  { pattern: '/destinations/:slug/:tab?', title: 'Destination', page: () => import('./pages/destinations/Destination.svelte') },
   { pattern: '/delivery', title: 'Event Delivery', page: () => import('./pages/delivery/Delivery.svelte') },
   { pattern: '/reports', title: 'Reports', page: () => import('./pages/reports/Reports.svelte') },
   { pattern: '/reports/new', title: 'New report', page: () => import('./pages/reports/Report.svelte') },

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -23,11 +23,12 @@ from headrace.event import Event
 
 MOST: Final = 1_000
 A_PART: Final = 2_000
+Id = Annotated[int, msgspec.Meta(ge=0, le=(1 << 53))]
 
 
 class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which ones; everything that is given must hold. `event` is the event's name, or that of the page or screen; `text` stands somewhere in
-    what the tool said, in capitals or not. `since` and `until` are times of receipt."""
+    what the tool said, in capitals or not. `since` and `until` are times of receipt. `ids` are those of `DeadLetter`."""
 
     code: str | None = None
     source: str | None = None
@@ -36,6 +37,7 @@ class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     text: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    ids: Annotated[tuple[Id, ...], msgspec.Meta(max_length=MOST)] | None = None
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -147,6 +149,9 @@ def _where(wanted: Wanted) -> tuple[str, list[Any]]:
     if wanted.text is not None:
         conditions.append("instr(lower(detail), lower(?)) > 0")
         values.append(wanted.text)
+    if wanted.ids is not None:
+        conditions.append(f"id IN ({','.join('?' * len(wanted.ids))})")
+        values.extend(wanted.ids)
     for moment, comparison in ((wanted.since, ">="), (wanted.until, "<")):
         if moment is not None:
             conditions.append(f"received_at {comparison} ?")
