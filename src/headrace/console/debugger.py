@@ -10,10 +10,10 @@ from typing import Annotated, Any, Final, Protocol
 
 import msgspec
 from litestar import Request, get
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
-from litestar.params import FromPath, QueryParameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 from litestar.response import Stream
 
 from headrace.console.access import Connection
@@ -128,9 +128,9 @@ def routes(of: Worker, allowed: Allowed) -> list[Any]:
     )
     async def stream_events(
         request: Request[Any, Any, Any],
-        wanted: Wanted,
+        wanted: NamedDependency[Wanted],
         after: PositionText = None,
-        jump: bool = False,  # noqa: FBT001, FBT002 - a query parameter
+        jump: FromQuery[bool] = False,  # noqa: FBT002 - a query parameter
     ) -> Stream:
         """Server-sent events: `frame` (see the schema Frame; its id goes on after it, as `after` or as Last-Event-ID), and `end` with a problem
         when the server will not go on."""
@@ -141,7 +141,7 @@ def routes(of: Worker, allowed: Allowed) -> list[Any]:
 
     @get("/debugger/events", role="viewer", sync_to_thread=True, dependencies=CHOSEN)
     def list_events(
-        wanted: Wanted, before: PositionText = None, until: datetime | None = None, limit: Limit = 100
+        wanted: NamedDependency[Wanted], before: PositionText = None, until: FromQuery[datetime | None] = None, limit: Limit = 100
     ) -> EventPage:
         return of.debugger.page(Choice(wanted), before, until, limit)
 
