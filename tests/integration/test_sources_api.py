@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import pytest
@@ -226,3 +227,51 @@ def test_the_list_and_the_overview_tell_what_arrives_and_where_it_goes(arrived: 
     assert ["warehouse"] == [one["slug"] for one in detail["warehouses"]]
     stored = detail["warehouses"][0]
     assert 5 == sum(stored[name] for name in ("loaded", "duplicates", "filtered", "rejected", "pending"))
+
+
+# The first page and the search.
+
+
+def test_the_first_page_tells_what_there_is_and_what_needs_a_person(arrived: TestClient[Any]) -> None:
+    found = arrived.get("/home").json()
+    assert ["mails", "silent"] == [one["source"]["slug"] for one in found["sources"]]
+    assert ["warehouse"] == [one["slug"] for one in found["warehouses"]]
+    assert ["hook"] == [one["slug"] for one in found["destinations"]]
+    concerns = {one["href"]: one for one in found["attention"]}
+    assert {"/destinations/hook", "/sources/mails/rejected"} <= concerns.keys()
+    assert all(one["subject"] and one["remedy"] for one in found["attention"])
+
+
+def test_arrivals_of_the_last_minutes_are_exact_and_by_source(arrived: TestClient[Any]) -> None:
+    deadline = time.monotonic() + 20
+    while not (found := arrived.get("/arrivals", params={"step_seconds": 1}).json())["accepted"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert (5, 1) == (found["accepted"], found["refused"])
+    assert 15 * 60 == len(found["points"])
+    assert 5 == sum(point["accepted"] for point in found["points"])
+    assert 0 == arrived.get("/arrivals", params={"source": "silent"}).json()["accepted"]
+    assert 404 == arrived.get("/arrivals", params={"source": "none"}).status_code
+    assert 400 == arrived.get("/arrivals", params={"minutes": 0}).status_code
+
+
+def test_everything_is_found_by_its_name(arrived: TestClient[Any]) -> None:
+    def found(words: str) -> list[tuple[str, str]]:
+        return [(one["what"], one["href"]) for one in arrived.get("/search", params={"q": words}).json()]
+
+    assert ("source", "/sources/mails") in found("mai")
+    assert ("destination", "/destinations/hook") in found("HOOK")
+    assert ("warehouse", "/warehouses/warehouse") in found("duckdb")
+    assert [("event", "/debugger?source=mails&event=Email%20Opened")] == found("l open")
+    assert [("event", f"/debugger?source=mails&event={quote(SCRIPT, safe='')}")] == found("<script>")
+    assert [("message id", "/debugger?message_id=0191f-77aa")] == found("0191f-77aa")
+    assert [] == found("")
+    for rubbish in ("'; DROP TABLE x; --", "%", "\\", "\x00", "_" * 400, "💥"):
+        assert 200 == arrived.get("/search", params={"q": rubbish}).status_code, rubbish
+
+
+def test_campaigns_and_saved_things_are_found(arrived: TestClient[Any]) -> None:
+    saved = arrived.post("/saved/query", json={"title": "Weekly figures", "body": {"sql": "SELECT 1"}})
+    assert saved.is_success, saved.text
+    found = arrived.get("/search", params={"q": "weekly"}).json()
+    assert [("query", "/sql?saved=weekly-figures")] == [(one["what"], one["href"]) for one in found]
