@@ -29,7 +29,7 @@ class Console:
 
     def set_up(self) -> None:
         """The owner chooses a password, as at the first start."""
-        with httpx.Client(base_url=self.url, trust_env=False) as client:
+        with httpx.Client(base_url=self.url, trust_env=False, timeout=30.0) as client:
             answer = client.post("/api/v1/setup", json=OWNER, headers={"origin": self.url})
             assert answer.is_success, answer.text
             cookies = [

@@ -76,7 +76,7 @@ def shown() -> Iterator[tuple[Console, dict[str, str]]]:
         with running(Path(folder) / "data", settings) as console:
             console.set_up()
             demo_data.load(console.data, RECIPIENTS)
-            sources = [source["slug"] for source in console.ask("GET", "/sources")]
+            sources = [entry["source"]["slug"] for entry in console.ask("GET", "/sources")]
             order = {
                 "kind": "webhook",
                 "nickname": "Order desk",
