@@ -21,7 +21,7 @@ LOCK_ARGS ?=
 PARTS ?=
 DEMO_ARGS ?=
 
-.PHONY: help demo install web api-types test check check-lint check-format check-types check-layers check-pages format bench crash dbt lock setup clean
+.PHONY: help demo install web api-types test check check-lint check-format check-types check-layers check-pages format pictures bench crash dbt lock setup clean
 
 help:
 	@echo "make demo      a server with a simulated month of campaigns in it (DEMO_ARGS=--exit)"
@@ -31,6 +31,7 @@ help:
 	@echo "make test      every test (PYTEST_ARGS='tests/unit -k name' for some; DEPTH=full for more rounds, WORKERS=0 in one process)"
 	@echo "make check     lint, formatting, types, layers"
 	@echo "make format    write the formatting"
+	@echo "make pictures  docs/pictures anew: every page of the console with the demo's data, dark and light"
 	@echo "make bench     measure, beside nginx on the same machine (PARTS=collector,loads for some of it)"
 	@echo "make crash     kill it again and again (ROUNDS=5 SEED=1 WAREHOUSE=postgresql, or DELIVERY=1)"
 	@echo "make dbt       dbt itself over the package in deploy/dbt, on both engines (installs it into .venv-dbt)"
@@ -77,6 +78,9 @@ dbt: setup
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
+
+pictures: setup web
+	$(BIN)/python tests/browser/screenshots.py docs/pictures
 
 bench: $(VENV)/.test
 	@.ci/debian nginx=nginx-light pg_ctlcluster=postgresql

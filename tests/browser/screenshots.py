@@ -8,63 +8,22 @@ import argparse
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
-from browser import demo_data
+from browser import demo_data, pages
 from browser.conftest import Console, running
+from browser.pages import PAGES, settled
 from fault_server import FaultServer, answers
 
 RECIPIENTS: Final = 2_000
 SETTLED_MS: Final = 400
-QUERY: Final = (
-    "select campaign_name, sent, human_opens, human_clicks, orders, revenue from email.campaigns order by revenue desc"
-)
-
-
-class Picture(NamedTuple):
-    """`path` may have {campaign} and {message} in it. `prepare` does what a person would do first."""
-
-    name: str
-    path: str
-    prepare: Callable[[Page], object] = lambda _: None
-
-
-def _run(page: Page) -> None:
-    page.get_by_role("button", name="Run").first.click()
-    page.get_by_role("grid").first.wait_for()
-
-
-PICTURES: Final = (
-    Picture("home", "/"),
-    Picture("campaigns", "/campaigns"),
-    Picture("campaign", "/campaigns/{campaign}"),
-    Picture("reports", "/reports"),
-    Picture("report", "/reports/new?preset=campaigns"),
-    Picture("dashboards", "/dashboards"),
-    Picture("sql", f"/sql?q={QUERY.replace(' ', '%20')}", _run),
-    Picture("debugger", "/debugger"),
-    Picture("event", "/debugger/{message}"),
-    Picture("delivery", "/delivery"),
-    Picture("sources", "/sources"),
-    Picture("source", "/sources/selligent"),
-    Picture("source-add", "/sources/new"),
-    Picture("destinations", "/destinations"),
-    Picture("destination", "/destinations/order-desk"),
-    Picture("warehouses", "/warehouses"),
-    Picture("warehouse", "/warehouses/warehouse"),
-    Picture("email-model", "/email-model"),
-    Picture("alerts", "/alerts"),
-    Picture("settings", "/settings"),
-    Picture("configuration", "/settings/configuration"),
-    Picture("audit", "/settings/audit"),
-)
 
 
 @contextmanager
@@ -84,13 +43,7 @@ def shown() -> Iterator[tuple[Console, dict[str, str]]]:
                 "settings": {"url": f"{tool.url}/orders"},
             }
             console.ask("POST", "/destinations", order)
-            found = console.ask(
-                "POST", "/query", {"sql": "select campaign_id from email.campaigns order by sent desc limit 1"}
-            )
-            message = console.ask(
-                "POST", "/query", {"sql": "select id from selligent.tracks order by received_at desc limit 1"}
-            )
-            yield console, {"campaign": str(found["rows"][0][0]), "message": str(message["rows"][0][0])}
+            yield console, pages.names(console)
 
 
 def take(
@@ -109,13 +62,11 @@ def take(
             )
             page = context.new_page()
             page.on("pageerror", lambda error: troubles.append(str(error)))
-            for picture in PICTURES:
+            for picture in PAGES:
                 if only and only not in picture.name:
                     continue
                 page.goto(picture.path.format(**names))
-                page.locator("h1").first.wait_for()
-                page.get_by_role("status", name="Loading").first.wait_for(state="detached")
-                picture.prepare(page)
+                settled(page, picture)
                 page.wait_for_timeout(SETTLED_MS)
                 suffix = "" if len(widths) == 1 else f"-{width}"
                 page.screenshot(path=out / f"{picture.name}-{theme}{suffix}.png")

@@ -1,0 +1,73 @@
+"""Every page of the console with the demo's data in it: for pictures, and for what must hold on all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from playwright.sync_api import Page
+
+from browser.conftest import Console
+
+QUERY: Final = (
+    "select campaign_name, sent, human_opens, human_clicks, orders, revenue from email.campaigns order by revenue desc"
+)
+
+
+class Shown(NamedTuple):
+    """`path` may have {campaign} and {message} in it. `prepare` does what a person would do first."""
+
+    name: str
+    path: str
+    prepare: Callable[[Page], object] = lambda _: None
+
+
+def _run(page: Page) -> None:
+    page.get_by_role("button", name="Run").first.click()
+    page.get_by_role("grid").first.wait_for()
+
+
+PAGES: Final = (
+    Shown("home", "/"),
+    Shown("campaigns", "/campaigns"),
+    Shown("campaign", "/campaigns/{campaign}"),
+    Shown("reports", "/reports"),
+    Shown("report", "/reports/new?preset=campaigns"),
+    Shown("dashboards", "/dashboards"),
+    Shown("sql", f"/sql?q={QUERY.replace(' ', '%20')}", _run),
+    Shown("debugger", "/debugger"),
+    Shown("event", "/debugger/{message}"),
+    Shown("delivery", "/delivery"),
+    Shown("sources", "/sources"),
+    Shown("source", "/sources/selligent"),
+    Shown("source-add", "/sources/_add"),
+    Shown("destinations", "/destinations"),
+    Shown("destination", "/destinations/order-desk"),
+    Shown("destination-add", "/destinations/_add"),
+    Shown("warehouses", "/warehouses"),
+    Shown("warehouse", "/warehouses/warehouse"),
+    Shown("warehouse-add", "/warehouses/_add"),
+    Shown("email-model", "/email-model"),
+    Shown("alerts", "/alerts"),
+    Shown("settings", "/settings"),
+    Shown("configuration", "/settings/configuration"),
+    Shown("audit", "/settings/audit"),
+)
+
+
+def names(console: Console) -> dict[str, str]:
+    """What stands in the paths."""
+    campaign = console.ask(
+        "POST", "/query", {"sql": "select campaign_id from email.campaigns order by sent desc limit 1"}
+    )
+    message = console.ask(
+        "POST", "/query", {"sql": "select id from selligent.tracks order by received_at desc limit 1"}
+    )
+    return {"campaign": str(campaign["rows"][0][0]), "message": str(message["rows"][0][0])}
+
+
+def settled(page: Page, shown: Shown) -> None:
+    """Wait until the page shows what it shows."""
+    page.locator("h1").first.wait_for()
+    page.get_by_role("status", name="Loading").first.wait_for(state="detached")
+    shown.prepare(page)
