@@ -16,6 +16,7 @@ export interface Route {
 }
 
 export const routes: readonly Route[] = [
+  { pattern: '/settings/:tab?', title: 'Settings', page: () => import('./pages/settings/Settings.svelte') },
   { pattern: '/debugger/:id?', title: 'Debugger', page: () => import('./pages/debugger/Debugger.svelte') },
   { pattern: '/destinations', title: 'Destinations', page: () => import('./pages/destinations/Destinations.svelte') },
   { pattern: '/destinations/_add/:kind?', title: 'Add a destination', page: () => import('./pages/destinations/Add.svelte'), role: 'editor' },

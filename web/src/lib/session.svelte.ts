@@ -11,6 +11,7 @@ export interface SessionShown {
   logged_in: boolean
   name?: string | null
   email?: string | null
+  person?: number | null
   role?: Role | null
   csrf_token?: string | null
   version: string

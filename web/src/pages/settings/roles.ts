@@ -1,0 +1,17 @@
+import { session, type Role } from '../../lib/session.svelte'
+
+export const ROLES: readonly { value: Role; text: string; sentence: string }[] = [
+  { value: 'viewer', text: 'Viewer', sentence: 'looks at everything, asks in SQL, makes reports' },
+  { value: 'editor', text: 'Editor', sentence: 'also changes sources, destinations, warehouses, alerts and saved things, and sends again' },
+  { value: 'admin', text: 'Admin', sentence: 'also people, tokens of others, the audit trail, deletion, configuration as a file' },
+  { value: 'owner', text: 'Owner', sentence: 'also other owners' },
+]
+
+/** Those that the person here may give. */
+export function givable(): { value: Role; text: string }[] {
+  return ROLES.filter((role) => session.may(role.value)).map(({ value, text }) => ({ value, text }))
+}
+
+export function sentenceOf(role: Role): string {
+  return ROLES.find((one) => one.value === role)?.sentence ?? ''
+}
