@@ -16,6 +16,10 @@ export interface Route {
 }
 
 export const routes: readonly Route[] = [
+  { pattern: '/campaigns', title: 'Campaigns', page: () => import('./pages/campaigns/Campaigns.svelte') },
+  { pattern: '/campaigns/overview', title: 'E-mail overview', page: () => import('./pages/campaigns/Overview.svelte') },
+  { pattern: '/campaigns/compare', title: 'Compare campaigns', page: () => import('./pages/campaigns/Compare.svelte') },
+  { pattern: '/campaigns/id/:id?', title: 'Campaign', page: () => import('./pages/campaigns/Campaign.svelte') },
   { pattern: '/settings/:tab?', title: 'Settings', page: () => import('./pages/settings/Settings.svelte') },
   { pattern: '/debugger/:id?', title: 'Debugger', page: () => import('./pages/debugger/Debugger.svelte') },
   { pattern: '/destinations', title: 'Destinations', page: () => import('./pages/destinations/Destinations.svelte') },
