@@ -22,13 +22,13 @@ from headrace.console.status import Status
 from headrace.console.warehouse_orders import (
     Checked,
     CheckOrder,
+    CheckStep,
     JobOrder,
     SavedCheckOrder,
     SelectionOrder,
     SelectionTrial,
     SelectionTrialOrder,
     SourceSelection,
-    Step,
     WarehouseChange,
     WarehouseOrder,
 )
@@ -245,4 +245,4 @@ def _selection(given: Mapping[str, Any] | None) -> selection.Selection | None:
 
 
 def _checked(found: Sequence[Finding]) -> Checked:
-    return Checked(all(finding.ok for finding in found), [Step(*finding) for finding in found])
+    return Checked(all(finding.ok for finding in found), [CheckStep(*finding) for finding in found])

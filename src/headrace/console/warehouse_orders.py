@@ -51,7 +51,7 @@ class SavedCheckOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     settings: dict[str, Any] = {}
 
 
-class Step(msgspec.Struct, frozen=True):
+class CheckStep(msgspec.Struct, frozen=True):
     """One step of a test. `remedy` is the statement or setting that mends it, empty when `ok`."""
 
     step: str
@@ -64,7 +64,7 @@ class Checked(msgspec.Struct, frozen=True):
     """Each step up to the first that fails."""
 
     ok: bool
-    steps: Sequence[Step]
+    steps: Sequence[CheckStep]
 
 
 class SelectionOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
