@@ -16,6 +16,10 @@ export interface Route {
 }
 
 export const routes: readonly Route[] = [
+  { pattern: '/', title: 'Home', page: () => import('./pages/home/Home.svelte') },
+  { pattern: '/sources', title: 'Sources', page: () => import('./pages/sources/Sources.svelte') },
+  { pattern: '/sources/_add/:kind?', title: 'Add a source', page: () => import('./pages/sources/AddSource.svelte'), role: 'editor' },
+  { pattern: '/sources/:slug/:tab?/:table?', title: 'Source', page: () => import('./pages/sources/Source.svelte') },
   { pattern: '/campaigns', title: 'Campaigns', page: () => import('./pages/campaigns/Campaigns.svelte') },
   { pattern: '/campaigns/overview', title: 'E-mail overview', page: () => import('./pages/campaigns/Overview.svelte') },
   { pattern: '/campaigns/compare', title: 'Compare campaigns', page: () => import('./pages/campaigns/Compare.svelte') },
