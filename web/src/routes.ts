@@ -16,10 +16,7 @@ export interface Route {
 }
 
 export const routes: readonly Route[] = [
-  { pattern: '/', title: 'Home', page: () => import('./pages/home/Home.svelte') },
-  { pattern: '/sources', title: 'Sources', page: () => import('./pages/sources/Sources.svelte') },
-  { pattern: '/sources/_add/:kind?', title: 'Add a source', page: () => import('./pages/sources/AddSource.svelte'), role: 'editor' },
-  { pattern: '/sources/:slug/:tab?/:table?', title: 'Source', page: () => import('./pages/sources/Source.svelte') },
+  { pattern: '/sql/:slug?', title: 'SQL', page: () => import('./pages/sql/Sql.svelte') },
   { pattern: '/campaigns', title: 'Campaigns', page: () => import('./pages/campaigns/Campaigns.svelte') },
   { pattern: '/campaigns/overview', title: 'E-mail overview', page: () => import('./pages/campaigns/Overview.svelte') },
   { pattern: '/campaigns/compare', title: 'Compare campaigns', page: () => import('./pages/campaigns/Compare.svelte') },
@@ -38,8 +35,6 @@ export const routes: readonly Route[] = [
   { pattern: '/reports', title: 'Reports', page: () => import('./pages/reports/Reports.svelte') },
   { pattern: '/reports/new', title: 'New report', page: () => import('./pages/reports/Report.svelte') },
   { pattern: '/reports/:slug', title: 'Report', page: () => import('./pages/reports/Report.svelte') },
-  { pattern: '/dashboards', title: 'Dashboards', page: () => import('./pages/dashboards/Dashboards.svelte') },
-  { pattern: '/dashboards/:slug', title: 'Dashboard', page: () => import('./pages/dashboards/Dashboard.svelte') },
   { pattern: '/dashboards', title: 'Dashboards', page: () => import('./pages/dashboards/Dashboards.svelte') },
   { pattern: '/dashboards/:slug', title: 'Dashboard', page: () => import('./pages/dashboards/Dashboard.svelte') },
   { pattern: '/warehouses', title: 'Warehouses', page: () => import('./pages/warehouses/Warehouses.svelte') },
