@@ -30,7 +30,8 @@ def _run(page: Page) -> None:
 PAGES: Final = (
     Shown("home", "/"),
     Shown("campaigns", "/campaigns"),
-    Shown("campaign", "/campaigns/{campaign}"),
+    Shown("campaign", "/campaigns/id/{campaign}"),
+    Shown("email-overview", "/campaigns/overview"),
     Shown("reports", "/reports"),
     Shown("report", "/reports/new?preset=campaigns"),
     Shown("dashboards", "/dashboards"),
