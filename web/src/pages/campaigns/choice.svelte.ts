@@ -74,6 +74,11 @@ export function called(campaign: { campaign_id: string; name: string | null } | 
   return campaign?.name || campaign?.campaign_id || '(without a campaign)'
 }
 
+/** The name in parts between which a line may end. */
+export function parts(name: string): string[] {
+  return name.match(/[^_\-./\s]*[_\-./\s]*|[\s\S]/g)?.filter(Boolean) ?? [name]
+}
+
 const day = (zone: string, year: boolean): Intl.DateTimeFormat =>
   new Intl.DateTimeFormat('en-GB', { weekday: 'short', day: 'numeric', month: 'short', ...(year ? { year: 'numeric' } : {}), timeZone: zone })
 
