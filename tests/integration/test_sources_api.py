@@ -264,7 +264,7 @@ def test_everything_is_found_by_its_name(arrived: TestClient[Any]) -> None:
     assert ("warehouse", "/warehouses/warehouse") in found("duckdb")
     assert [("event", "/debugger?source=mails&event=Email%20Opened")] == found("l open")
     assert [("event", f"/debugger?source=mails&event={quote(SCRIPT, safe='')}")] == found("<script>")
-    assert [("message id", "/debugger?message_id=0191f-77aa")] == found("0191f-77aa")
+    assert [("message id", "/debugger/0191f-77aa")] == found("0191f-77aa")
     assert [] == found("")
     for rubbish in ("'; DROP TABLE x; --", "%", "\\", "\x00", "_" * 400, "💥"):
         assert 200 == arrived.get("/search", params={"q": rubbish}).status_code, rubbish
@@ -274,4 +274,4 @@ def test_campaigns_and_saved_things_are_found(arrived: TestClient[Any]) -> None:
     saved = arrived.post("/saved/query", json={"title": "Weekly figures", "body": {"sql": "SELECT 1"}})
     assert saved.is_success, saved.text
     found = arrived.get("/search", params={"q": "weekly"}).json()
-    assert [("query", "/sql?saved=weekly-figures")] == [(one["what"], one["href"]) for one in found]
+    assert [("query", "/sql/weekly-figures")] == [(one["what"], one["href"]) for one in found]

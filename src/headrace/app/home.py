@@ -132,9 +132,7 @@ class House:
             *self._saved(wanted.casefold()),
         ]
         if _MESSAGE_ID.fullmatch(wanted) and any(character.isdigit() or character in "-_" for character in wanted):
-            found.append(
-                Found(wanted, "message id", f"/debugger?message_id={quote(wanted, safe='')}", "find this event")
-            )
+            found.append(Found(wanted, "message id", f"/debugger/{quote(wanted, safe='')}", "find this event"))
         return found
 
     def _records(self, wanted: str) -> Iterator[Found]:
@@ -177,10 +175,12 @@ class House:
             return
         for campaign_id, name, sent in rows:
             detail = f"{campaign_id}, {sent:,} sent" if name else f"{sent:,} sent"
-            yield Found(str(name or campaign_id), "campaign", f"/campaigns/{quote(str(campaign_id), safe='')}", detail)
+            yield Found(
+                str(name or campaign_id), "campaign", f"/campaigns/id/{quote(str(campaign_id), safe='')}", detail
+            )
 
     def _saved(self, wanted: str) -> Iterator[Found]:
-        pages = {"query": "/sql?saved=", "report": "/reports/", "dashboard": "/dashboards/"}
+        pages = {"query": "/sql/", "report": "/reports/", "dashboard": "/dashboards/"}
         for kind in SAVED_KINDS:
             fitting = [one for one in self._workspace.saved().every(kind) if _has(wanted, one.title, one.description)]
             for one in fitting[:MOST_OF_A_KIND]:
