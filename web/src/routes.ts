@@ -31,6 +31,7 @@ export const routes: readonly Route[] = [
   { pattern: '/destinations', title: 'Destinations', page: () => import('./pages/destinations/Destinations.svelte') },
   { pattern: '/destinations/_add/:kind?', title: 'Add a destination', page: () => import('./pages/destinations/Add.svelte'), role: 'editor' },
   { pattern: '/destinations/:slug/:tab?', title: 'Destination', page: () => import('./pages/destinations/Destination.svelte') },
+  { pattern: '/alerts', title: 'Alerts', page: () => import('./pages/alerts/Alerts.svelte') },
   { pattern: '/delivery', title: 'Event Delivery', page: () => import('./pages/delivery/Delivery.svelte') },
   { pattern: '/reports', title: 'Reports', page: () => import('./pages/reports/Reports.svelte') },
   { pattern: '/reports/new', title: 'New report', page: () => import('./pages/reports/Report.svelte') },

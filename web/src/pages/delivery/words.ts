@@ -76,6 +76,14 @@ export const PERIODS = [
 
 export const CONFIGURATION_CODES: readonly string[] = ['INVALID_SETTINGS', 'ADDRESS_REFUSED', 'INVALID_AUTHENTICATION', '410']
 
+/** A remedy of the table of codes is worded for the command line; on a page the same is done by a click. */
+export const inConsole = (remedy: string): string =>
+  remedy
+    .replace('Correct the setting with `headrace destination set`', 'Correct the setting')
+    .replace('Give a valid key with `headrace destination set`', 'Give a valid key in its settings')
+    .replace('set it, and run `headrace destination resume`', 'put it into the settings, and resume it')
+    .replaceAll('`', '')
+
 /** Where a destination or a warehouse has its page. */
 export const placeOf = (account: Pick<Account, 'slug' | 'what'>): string => `/${account.what === 'warehouse' ? 'warehouses' : 'destinations'}/${encodeURIComponent(account.slug)}`
 
