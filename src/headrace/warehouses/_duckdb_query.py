@@ -165,7 +165,7 @@ def _batches(reader: pa.RecordBatchReader, limit: int) -> Iterator[pa.RecordBatc
 
 def _translated(error: Exception, overdue: bool, timeout_seconds: float) -> Exception:  # noqa: FBT001 -- a fact, private
     """By the text, since an error in the middle of an answer comes through Arrow, which knows DuckDB's classes not."""
-    text = re.split(r"\n\n|\nDid you mean|\. Detail: ", str(error).strip(), maxsplit=1)[0]
+    text = re.split(r"\n\n|\n\s*(?:Did you mean|Candidate )|\. Detail: ", str(error).strip(), maxsplit=1)[0]
     if "FATAL Error" in text or "has been invalidated" in text:
         return duckdb.FatalException(text)
     if overdue:

@@ -19,6 +19,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -29,6 +30,7 @@ from headrace.warehouses._reading import CellKind, kind_of
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _PER_SECOND: Final = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _INFINITE: Final = 2**63 - 1
+_DAY_SECONDS: Final = 86_400
 _EXACT_DIGITS: Final = 15
 _EXACT_INTEGER: Final = 2**53 - 1
 
@@ -64,13 +66,21 @@ def _timestamp(count: int, unit: str, zone: str) -> str:
     if abs(count) == _INFINITE:
         return "infinity" if count > 0 else "-infinity"
     seconds, rest = divmod(count, _PER_SECOND[unit])
+    days, clock = divmod(seconds, _DAY_SECONDS)
     try:
-        text = (EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+        day = _day(days)
     except OverflowError:
         return f"{seconds} seconds since 1970"
-    # strftime does not pad years below 1000 on every platform.
+    minutes, second = divmod(clock, 60)
+    hour, minute = divmod(minutes, 60)
     fraction = f".{rest:0{len(str(_PER_SECOND[unit])) - 1}d}" if rest else ""
-    return text.rjust(19, "0") + fraction + zone
+    return f"{day}T{hour:02d}:{minute:02d}:{second:02d}{fraction}{zone}"
+
+
+@lru_cache(maxsize=4_096)
+def _day(days: int) -> str:
+    """Answers have few days and many moments."""
+    return (EPOCH + timedelta(days=days)).date().isoformat()
 
 
 def _date(days: int) -> str:

@@ -1,5 +1,5 @@
 /** The editor of SQL: CodeMirror 6 with only what it needs; a chunk of its own, loaded with the page's first editor. */
-import { acceptCompletion, autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap, type Completion, type CompletionContext, type CompletionResult } from '@codemirror/autocomplete'
+import { acceptCompletion, autocompletion, closeBrackets, closeCompletion, closeBracketsKeymap, completionKeymap, type Completion, type CompletionContext, type CompletionResult } from '@codemirror/autocomplete'
 import { defaultKeymap, history, historyKeymap, indentWithTab, toggleComment } from '@codemirror/commands'
 import { MySQL, PostgreSQL, sql, SQLDialect, StandardSQL, type SQLNamespace } from '@codemirror/lang-sql'
 import { bracketMatching, HighlightStyle, indentOnInput, syntaxHighlighting } from '@codemirror/language'
@@ -147,8 +147,8 @@ export function editing(parent: HTMLElement, text: string, kind: string, tables:
       extensions: [
         Prec.highest(
           keymap.of([
-            { key: 'Mod-Enter', run: () => (hooks.run(), true) },
-            { key: 'Mod-Shift-Enter', run: () => (hooks.explain(), true) },
+            { key: 'Mod-Enter', run: (view) => (closeCompletion(view), hooks.run(), true) },
+            { key: 'Mod-Shift-Enter', run: (view) => (closeCompletion(view), hooks.explain(), true) },
           ]),
         ),
         lineNumbers(),

@@ -26,11 +26,13 @@ export function chosen(answer: Answer): Drawing | null {
   const numbers = answer.columns.filter((column) => isNumber(column.kind))
   const time = answer.columns.find((column) => isTime(column.kind))
   const texts = answer.columns.filter((column) => column.kind === 'text' || column.kind === 'boolean')
-  const x = time ?? texts[0] ?? numbers[0]
+  // A name says more than an id.
+  const text = texts.find((column) => column.kind === 'text' && !/(^|_)id$/i.test(column.name)) ?? texts[0]
+  const x = time ?? text ?? numbers[0]
   const y = numbers.filter((column) => column.name !== x?.name).map((column) => column.name)
   if (!x || !y.length) return null
   if (time) {
-    const by = texts[0] && y.length === 1 ? texts[0].name : ''
+    const by = text && y.length === 1 ? text.name : ''
     return { shape: 'line', x: x.name, y: y.slice(0, 4), by }
   }
   return { shape: texts.length ? 'bar' : 'scatter', x: x.name, y: y.slice(0, texts.length ? 2 : 1), by: '' }
