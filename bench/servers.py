@@ -48,10 +48,11 @@ http {{
 
 
 class Running(NamedTuple):
-    """`pids` by role."""
+    """`pids` by role. `console_port` where there is a console."""
 
     port: int
     pids: dict[str, int]
+    console_port: int = 0
 
 
 def free_port() -> int:
@@ -161,11 +162,12 @@ def serve(folder: Path) -> Iterator[Running]:
     port = int(config.collector.listen.rpartition(":")[2])
     try:
         _wait_for(port, "/v1/health")
-        _wait_for(int(config.console.listen.rpartition(":")[2]), "/health")
+        console_port = int(config.console.listen.rpartition(":")[2])
+        _wait_for(console_port, "/health")
         pids = {"supervisor": server.pid}
         for child in psutil.Process(server.pid).children():
             pids["collector" if "collector" in child.cmdline() else "worker"] = child.pid
-        yield Running(port, pids)
+        yield Running(port, pids, console_port)
     finally:
         server.terminate()
         server.wait(20)
