@@ -133,17 +133,19 @@ function upright(lines: Lines, panels: readonly Panel[], kind: DrawnKind, palett
       legend: hasLegend ? { top: 0, left: 0, right: 0, data: lines.lines.map((line) => line.name) } : undefined,
       tooltip: tooltip(lines.lines) as object,
       axisPointer: { link: [{ xAxisIndex: 'all' }] },
-      grid: panels.map((_, index) => ({ left: 64, right: 20, top: top + index * (each + HEAD) + HEAD, height: each - (index === panels.length - 1 && rotated ? 30 : 0) })),
-      xAxis: panels.map((_, index) => ({ type: 'category', gridIndex: index, data: lines.axis, boundaryGap: kind === 'bar' || kind === 'stacked', axisLabel: { show: index === panels.length - 1, hideOverlap: true, ...(rotated ? { rotate: 30, overflow: 'truncate', width: 120, interval: 0 } : {}) } })),
+      grid: panels.map((_, index) => ({ left: 64, right: 28, top: top + index * (each + HEAD) + HEAD, height: each - (index === panels.length - 1 && rotated ? 30 : 0) })),
+      xAxis: panels.map((_, index) => ({ type: 'category', gridIndex: index, data: lines.axis, boundaryGap: kind === 'bar' || kind === 'stacked', axisLabel: { show: index === panels.length - 1, hideOverlap: true, alignMaxLabel: rotated ? undefined : 'right', ...(rotated ? { rotate: 30, overflow: 'truncate', width: 120, interval: 0 } : {}) } })),
       yAxis: panels.map((panel, index) => ({ type: 'value', gridIndex: index, name: panelTitle(panel), nameLocation: 'end', nameGap: 12, nameTextStyle: { align: 'left', padding: [0, 0, 0, -54] }, min: 0, ...lowest(panel), splitNumber: 4, axisLabel: { formatter: (value: number) => shortFigure(value, panel.unit) } })),
       series: allSeries(panels, kind, palette, lines.axis.length),
     },
   }
 }
 
-/** Amounts below nothing are shown below the line. */
+/** Amounts below nothing are shown below the line; no share is above all. */
 function lowest(panel: Panel): object {
-  return panel.lines.some((line) => [...line.values, ...(line.before ?? [])].some((value) => value !== null && value < 0)) ? { min: undefined } : {}
+  const values = panel.lines.flatMap((line) => [...line.values, ...(line.before ?? [])]).filter((value): value is number => value !== null)
+  if (panel.unit === 'share' && values.every((value) => value >= 0 && value <= 1) && values.some((value) => value > 0.85)) return { max: 1 }
+  return values.some((value) => value < 0) ? { min: undefined } : {}
 }
 
 function sideways(lines: Lines, panels: readonly Panel[], kind: DrawnKind, palette: Palette, width: number): { option: ChartOption; height: number } {
