@@ -29,8 +29,14 @@ class Console:
 
     def set_up(self) -> None:
         """The owner chooses a password, as at the first start."""
-        with httpx.Client(base_url=self.url, trust_env=False, timeout=30.0) as client:
-            answer = client.post("/api/v1/setup", json=OWNER, headers={"origin": self.url})
+        self._enter("/api/v1/setup", OWNER)
+
+    def log_in(self, email: str = OWNER["email"], password: str = OWNER["password"]) -> None:
+        self._enter("/api/v1/session", {"email": email, "password": password})
+
+    def _enter(self, path: str, order: dict[str, str]) -> None:
+        with httpx.Client(base_url=self.url, trust_env=False) as client:
+            answer = client.post(path, json=order, headers={"origin": self.url})
             assert answer.is_success, answer.text
             cookies = [
                 {

@@ -2,9 +2,9 @@ import { session, type Role } from '../../lib/session.svelte'
 
 export const ROLES: readonly { value: Role; text: string; sentence: string }[] = [
   { value: 'viewer', text: 'Viewer', sentence: 'looks at everything, asks in SQL, makes reports' },
-  { value: 'editor', text: 'Editor', sentence: 'also changes sources, destinations, warehouses, alerts and saved things, and sends again' },
-  { value: 'admin', text: 'Admin', sentence: 'also people, tokens of others, the audit trail, deletion, configuration as a file' },
-  { value: 'owner', text: 'Owner', sentence: 'also other owners' },
+  { value: 'editor', text: 'Editor', sentence: 'all that, and changes sources, destinations, warehouses, alerts and saved things, and sends again' },
+  { value: 'admin', text: 'Admin', sentence: 'all that, and people, tokens of others, the audit trail, deletion, configuration as a file' },
+  { value: 'owner', text: 'Owner', sentence: 'everything, other owners included' },
 ]
 
 /** Those that the person here may give. */
