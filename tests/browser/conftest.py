@@ -35,7 +35,7 @@ class Console:
         self._enter("/api/v1/session", {"email": email, "password": password})
 
     def _enter(self, path: str, order: dict[str, str]) -> None:
-        with httpx.Client(base_url=self.url, trust_env=False) as client:
+        with httpx.Client(base_url=self.url, trust_env=False, timeout=30.0) as client:
             answer = client.post(path, json=order, headers={"origin": self.url})
             assert answer.is_success, answer.text
             cookies = [
