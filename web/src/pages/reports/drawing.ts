@@ -25,7 +25,7 @@ interface Panel {
 }
 
 export function drawingOf(answer: TableAnswer, kind: Exclude<DrawnKind, 'table' | 'pivot'>, palette: Palette, width: number): Drawing {
-  if (kind === 'heat') return heat(answer, palette)
+  if (kind === 'heat') return heat(answer, palette, width)
   if (kind === 'funnel') return funnel(answer, palette)
   const lines = linesOf(answer, kind === 'bar' || kind === 'stacked')
   const notes = notesOf(answer, lines)
@@ -157,14 +157,14 @@ function sideways(lines: Lines, panels: readonly Panel[], kind: DrawnKind, palet
   const body = Math.max(80, lines.axis.length * Math.max(24, 8 + most * 12))
   const names = Math.min(220, width * 0.4, 24 + Math.max(...lines.axis.map((one) => one.length), 0) * 6.6)
   const share = (width - names - 24) / columns
-  const height = top + (beside ? 1 : panels.length) * (body + HEAD + 26)
+  const height = top + (beside ? 1 : panels.length) * (body + HEAD + 40)
   return {
     height,
     option: {
       legend: hasLegend ? { top: 0, left: 0, right: 0, data: lines.lines.map((line) => line.name) } : undefined,
       tooltip: tooltip(lines.lines) as object,
-      grid: panels.map((_, index) => ({ left: names + (beside ? index * share : 0) + 4, width: share - 24, top: top + (beside ? 0 : index * (body + HEAD + 26)) + HEAD, height: body })),
-      xAxis: panels.map((panel, index) => ({ type: 'value', gridIndex: index, name: panelTitle(panel), nameLocation: 'start', position: 'top', nameGap: 0, nameTextStyle: { align: 'left', verticalAlign: 'bottom', padding: [0, 0, 18, 0] }, min: 0, ...lowest(panel), splitNumber: 3, axisLabel: { formatter: (value: number) => shortFigure(value, panel.unit) } })),
+      grid: panels.map((_, index) => ({ left: names + (beside ? index * share : 0) + 4, width: share - 24, top: top + (beside ? 0 : index * (body + HEAD + 40)) + HEAD + 14, height: body })),
+      xAxis: panels.map((panel, index) => ({ type: 'value', gridIndex: index, name: panelTitle(panel), nameLocation: 'start', position: 'top', nameGap: 0, nameTextStyle: { align: 'left', verticalAlign: 'bottom', padding: [0, 0, 24, 0] }, min: 0, ...lowest(panel), splitNumber: 3, axisLabel: { alignMinLabel: 'left', alignMaxLabel: 'right', hideOverlap: true, formatter: (value: number) => shortFigure(value, panel.unit) } })),
       yAxis: panels.map((_, index) => ({ type: 'category', gridIndex: index, data: lines.axis, inverse: true, axisLabel: { show: !beside || index === 0, width: names - 16, overflow: 'truncate', interval: 0 } })),
       series: allSeries(panels, kind, palette, lines.axis.length),
     },
@@ -209,7 +209,7 @@ function funnel(answer: TableAnswer, palette: Palette): Drawing {
   }
 }
 
-function heat(answer: TableAnswer, palette: Palette): Drawing {
+function heat(answer: TableAnswer, palette: Palette, width: number): Drawing {
   const names = [...answer.rows, ...answer.series]
   const all = measuresOf(answer)
   const measure = all[0]
@@ -239,7 +239,7 @@ function heat(answer: TableAnswer, palette: Palette): Drawing {
       xAxis: { type: 'category', data: x.words, splitArea: { show: false }, axisLabel: { hideOverlap: true } },
       yAxis: { type: 'category', data: y.words, inverse: true, axisLabel: { width: 180, overflow: 'truncate' } },
       visualMap: { type: 'continuous', min: Math.min(0, ...figures), max: Math.max(...figures, 0) || 1, calculable: false, orient: 'horizontal', left: 0, top: 0, itemHeight: 120, itemWidth: 10, text: [`${shortFigure(Math.max(...figures, 0), unit)} ${measure?.title ?? ''}`, shortFigure(Math.min(0, ...figures), unit)], textStyle: { color: palette.muted }, inRange: { color: [palette.low, palette.high] } },
-      series: [{ type: 'heatmap', data, label: { show: data.length <= 260 && x.words.length <= 24, formatter: (one: { value: [number, number, number] }) => shortFigure(one.value[2], unit), color: palette.text, textBorderColor: palette.low, textBorderWidth: 2, fontSize: 10 }, itemStyle: { borderColor: 'transparent', borderWidth: 1 } }],
+      series: [{ type: 'heatmap', data, label: { show: data.length <= 400 && (width - 120) / Math.max(1, x.words.length) > 46, formatter: (one: { value: [number, number, number] }) => shortFigure(one.value[2], unit), color: palette.text, textBorderColor: palette.low, textBorderWidth: 2, fontSize: 10 }, itemStyle: { borderColor: 'transparent', borderWidth: 1 } }],
     },
   }
 }

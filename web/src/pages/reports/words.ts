@@ -29,6 +29,7 @@ export function figure(value: Scalar | undefined, unit: Unit | null): string {
 export function shortFigure(value: Scalar | undefined, unit: Unit | null): string {
   if (value === null || value === undefined) return '–'
   if (unit === 'count' || unit === 'money') return short(Number(value))
+  if (unit === 'share') return `${Number((Number(value) * 100).toFixed(Math.abs(Number(value)) < 0.01 ? 2 : 1))} %`
   return figure(value, unit)
 }
 
