@@ -96,7 +96,7 @@ function allSeries(panels: readonly Panel[], kind: DrawnKind, palette: Palette, 
     panel.lines.flatMap((line) => {
       const stack = kind === 'stacked' ? line.measure.name : undefined
       const now = seriesOf(line, kind, index, stack, palette, length <= 45, false)
-      return line.before ? [seriesOf(line, kind, index, stack, palette, length <= 45, true), now] : [now]
+      return line.before?.some((value) => value !== null) ? [seriesOf(line, kind, index, stack, palette, length <= 45, true), now] : [now]
     }),
   )
 }
