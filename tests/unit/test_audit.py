@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -14,6 +16,7 @@ import pytest
 import sqlalchemy as sa
 
 from headrace.alerts.alerts import kept_in
+from headrace.console.noting import ACTOR_OF, noting
 from headrace.errors import ConfigError
 from headrace.workspace import audit, database
 from headrace.workspace.actor import ACTOR, Actor
@@ -215,3 +218,34 @@ def test_failed_logins_cannot_fill_the_disk(workspace: Workspace, monkeypatch: p
     for number in range(6):
         workspace.audit().note(FAILED_LOGIN, "session", str(number))
     assert ["shop", "3", "4", "5"] == [entry.subject for entry in trail(workspace)]
+
+
+@pytest.mark.parametrize(
+    ("route", "status", "details", "noted"),
+    [
+        ("test_destination", 200, {}, ["sent a test to destination hook {}"]),
+        ("order_replay", 201, {"since": "24h"}, ["ordered a replay to destination hook {'since': [None, '24h']}"]),
+        ("order_replay", 201, {"dry_run": True}, []),
+        ("test_destination", 404, {}, []),
+        ("show_destination", 200, {}, []),
+    ],
+)
+def test_an_order_is_noted_when_it_was_carried_out(
+    workspace: Workspace, route: str, status: int, details: dict[str, Any], noted: list[str]
+) -> None:
+    actor = Actor("Ada", "session")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        actor.details |= details
+        await send({"type": "http.response.start", "status": status, "headers": []})
+
+    async def send(_: Any) -> None: ...
+
+    scope = {
+        "route_handler": SimpleNamespace(handler_name=f"headrace.{route}"),
+        "path_params": {"slug": "hook"},
+        ACTOR_OF: actor,
+    }
+    asyncio.run(noting(workspace.audit)(app)(scope, None, send))
+    found = [(one.who, f"{one.verb} {one.kind} {one.subject} {one.changes}") for one in trail(workspace)]
+    assert [("Ada", text) for text in noted] == found

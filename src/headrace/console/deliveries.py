@@ -15,6 +15,7 @@ from headrace.delivery.account import Account, Point
 from headrace.delivery.account_breakdown import Breakdown
 from headrace.delivery.account_samples import SampleShown
 from headrace.delivery.dead_letters import MOST, Page, Revived, Wanted
+from headrace.workspace.actor import detail
 
 Since = Annotated[str, QueryParameter(description="So long ago (10m, 1h, 24h, 7d), or a moment in ISO 8601.")]
 Until = Annotated[str | None, QueryParameter(description="A moment in ISO 8601; now, if not given.")]
@@ -104,6 +105,7 @@ def routes(of: Telling) -> list[Any]:
     def replay_dead_letters(
         slug: FromPath[str], data: Annotated[DeadLetterOrder, Body(description="Which are sent again")]
     ) -> Revived:
+        detail(dry_run=data.dry_run)
         return of.accounts.replay_dead_letters(slug, data.wanted, dry_run=data.dry_run)
 
     @get("/trace/{message_id:str}", role="viewer", sync_to_thread=True)

@@ -12,6 +12,7 @@ from litestar.params import Body, FromPath, FromQuery
 from headrace.console.destination_shown import DestinationAnswer, DestinationShown
 from headrace.delivery.ordering import ReplayAnswer, ReplayOrder, ReplayShown
 from headrace.delivery.trying import TrialOrder, Tried
+from headrace.workspace.actor import detail
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 Slugs = Annotated[tuple[str, ...], msgspec.Meta(max_length=1_000)]
@@ -154,6 +155,7 @@ def _of_replays(worker: Destinations) -> list[Any]:
     def order_replay(
         slug: FromPath[str], data: Annotated[ReplayOrder, Body(description="Which events are sent again")]
     ) -> ReplayAnswer:
+        detail(dry_run=data.dry_run, since=data.since, until=data.until)
         return worker.replays.order(slug, data)
 
     @get("/destinations/{slug:str}/replays", role="viewer", sync_to_thread=True)

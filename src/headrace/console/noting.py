@@ -40,7 +40,7 @@ ACTOR_OF: Final = "headrace.actor"
 
 
 def noting(audit: Callable[[], WorkspaceAudit]) -> Callable[[Any], Any]:
-    """A middleware that notes what was ordered and done, unless the change has left its entry already."""
+    """A middleware that notes what was ordered and done, unless the change has left its entry already, or was only tried (`dry_run`)."""
 
     def middleware(app: Any) -> Any:
         async def call(scope: Any, receive: Any, send: Any) -> None:
@@ -54,7 +54,13 @@ def noting(audit: Callable[[], WorkspaceAudit]) -> Callable[[Any], Any]:
             await app(scope, receive, watched)
             actor: Actor | None = scope.get(ACTOR_OF)
             noted = NOTED.get(_name(scope))
-            if noted is None or actor is None or actor.entries or not 200 <= status < 300:
+            if (
+                noted is None
+                or actor is None
+                or actor.entries
+                or not 200 <= status < 300
+                or actor.details.get("dry_run")
+            ):
                 return
             await sync_to_thread(_note, audit(), noted, actor, scope.get("path_params", {}))
 
@@ -71,5 +77,6 @@ def _name(scope: Any) -> str:
 def _note(audit: WorkspaceAudit, noted: Noted, actor: Actor, parameters: Mapping[str, Any]) -> None:
     subject = str(parameters.get("slug") or parameters.get("number") or "")
     numbers = {"number": parameters["number"]} if "slug" in parameters and "number" in parameters else {}
+    details = {name: value for name, value in actor.details.items() if value not in (None, "", False)}
     with acting(actor):
-        audit.note(noted.verb, noted.kind, subject, {**numbers, **actor.details})
+        audit.note(noted.verb, noted.kind, subject, {**numbers, **details})

@@ -13,6 +13,7 @@ from litestar.params import Body, FromPath
 from headrace.console.job_kinds import JobKind
 from headrace.console.jobs import Job
 from headrace.console.warehouse_shown import WarehouseEntry, WarehouseShown
+from headrace.workspace.actor import detail
 
 Nickname = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 MOST_TRIED: int = 50_000
@@ -265,6 +266,7 @@ def _jobs(worker: Worker) -> list[Any]:
 
     @post("/warehouses/{slug:str}/jobs", role="editor", sync_to_thread=True, status_code=201)
     def order_job(slug: FromPath[str], data: Annotated[JobOrder, Body(description="What is to be done")]) -> Job:
+        detail(job=data.job, **{name: str(value) for name, value in data.arguments.items()})
         return worker.warehouse_orders.order_job(slug, data)
 
     @get("/jobs/{number:int}", role="viewer", sync_to_thread=True)

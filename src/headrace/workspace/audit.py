@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from headrace.workspace.access_tables import audit
 from headrace.workspace.actor import actor
-from headrace.workspace.audit_entries import AUDITED, Row, RowChange, entries
+from headrace.workspace.audit_entries import AUDITED, Row, RowChange, entries, shown_value
 from headrace.workspace.database import Database
 
 Key = tuple[Any, ...]
@@ -78,7 +78,7 @@ class WorkspaceAudit:
 
     def note(self, verb: str, kind: str, subject: str, details: Mapping[str, Any] | None = None) -> None:
         """What was done that changes nothing in the workspace. `details` are no secrets."""
-        changes = {name: [None, value] for name, value in (details or {}).items()}
+        changes = {name: [None, shown_value(value)] for name, value in (details or {}).items()}
         with self._database.write() as connection:
             add(connection, self._clock(), verb, kind, subject, changes)
             if verb == FAILED_LOGIN:

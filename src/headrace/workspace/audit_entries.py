@@ -90,7 +90,7 @@ def _fields(change: RowChange, of: Audited) -> dict[str, Change]:
         was, now = before.get(name), after.get(name)
         if was == now or column in of.quiet or column in _TIMES or (change.before is None and now is False):
             continue
-        told = _hidden if column in of.hidden or _is_risky(change.table, name, was, now) else _shown
+        told = _hidden if column in of.hidden or _is_risky(change.table, name, was, now) else shown_value
         pair = [told(was), told(now)]
         if pair != [None, None]:
             fields[_NAMES.get(name, name)] = pair
@@ -131,7 +131,8 @@ def _hidden(value: Any) -> Any:
     return None if value in (None, "") else HIDDEN
 
 
-def _shown(value: Any) -> Any:
+def shown_value(value: Any) -> Any:
+    """As it is kept in the trail: shortened, None for what is empty."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, datetime):
