@@ -30,7 +30,8 @@ class Form(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """A setting that a connector declares, for forms and documentation. `default` is a JSON value; None also where `is_required`."""
+    """A setting that a connector declares, for forms and documentation. `default` is a JSON value; `is_required`: without it nothing works
+    (`extra={"needed": True}` in a field's Meta says so of one that has a default all the same)."""
 
     name: str
     default: Any
@@ -58,8 +59,9 @@ def declared_settings(settings: type[msgspec.Struct]) -> Sequence[Setting]:
         default = None if field.required else msgspec.to_builtins(_default(field))
         description = next((meta.description for meta in metas if meta.description), "")
         is_secret = any((meta.extra or {}).get("secret") for meta in metas)
+        is_required = field.required or any((meta.extra or {}).get("needed") for meta in metas)
         form = form_of(hints[field.name])
-        found.append(Setting(field.name, default, description, is_secret, field.required, form))
+        found.append(Setting(field.name, default, description, is_secret, is_required, form))
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -78,7 +79,8 @@ class WarehouseOrders:
 
     def _entries(self, records: Sequence[Warehouse]) -> list[WarehouseEntry]:
         found = {one.warehouse.slug: one for one in self._status(DAY_HOURS).warehouses if one.warehouse}
-        return [warehouse_shown.entry(record, found.get(record.slug)) for record in records]
+        now = datetime.now(UTC)
+        return [warehouse_shown.entry(record, found.get(record.slug), now) for record in records]
 
     def _live(self, slug: str) -> Warehouse:
         return next((one for one in self._workspace.warehouses() if one.slug == slug), None) or self._none(slug)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 import msgspec
 
 from headrace.catalog import declared_settings
 from headrace.console.status import WarehouseState, WarehouseStatus
+from headrace.event import hour_of
 from headrace.warehouses import base
 from headrace.workspace.records import Warehouse
 
@@ -18,6 +19,7 @@ Severity = Literal["bad", "warning", "information"]
 Place = Literal["settings", "misfits", "rejected", "loads", "selection", "email", "jobs", ""]
 """Where in the console it is mended."""
 
+SHOWN_HOURS: Final = 24
 IN_WORDS: Final[Mapping[str, str]] = {
     "loading": "It loads.",
     "failing": "It takes no load now, and is tried again by itself.",
@@ -92,7 +94,7 @@ def shown(record: Warehouse) -> WarehouseShown:
     )
 
 
-def entry(record: Warehouse, status: WarehouseStatus | None) -> WarehouseEntry:
+def entry(record: Warehouse, status: WarehouseStatus | None, now: datetime) -> WarehouseEntry:
     """`status` has the hours of the last day."""
     told = shown(record)
     if status is None or status.warehouse is None:
@@ -100,17 +102,19 @@ def entry(record: Warehouse, status: WarehouseStatus | None) -> WarehouseEntry:
         return WarehouseEntry(told, text)
     text = IN_WORDS[status.warehouse.state]
     bare = msgspec.structs.replace(status, hours=())
-    return WarehouseEntry(told, text, list(notes(status)), bare, _hours(status))
+    return WarehouseEntry(told, text, list(notes(status)), bare, _hours(status, now))
 
 
-def _hours(status: WarehouseStatus) -> list[LoadedHour]:
+def _hours(status: WarehouseStatus, now: datetime) -> list[LoadedHour]:
     loaded: Counter[datetime] = Counter()
     pending: Counter[datetime] = Counter()
     for hour in status.hours:
         if hour.hour is not None:
             loaded[hour.hour] += hour.loaded
             pending[hour.hour] += hour.pending
-    return [LoadedHour(hour, loaded[hour], pending[hour]) for hour in sorted(loaded.keys() | pending.keys())]
+    last = hour_of(now)
+    hours = (last - timedelta(hours=number) for number in reversed(range(SHOWN_HOURS)))
+    return [LoadedHour(hour, loaded[hour], pending[hour]) for hour in hours]
 
 
 def notes(status: WarehouseStatus) -> Iterator[Note]:

@@ -19,7 +19,7 @@ class PostgreSQLSettings(WarehouseSettings, frozen=True, forbid_unknown_fields=T
         msgspec.Meta(
             description="Where the database is and who headrace is there: "
             "postgresql://ROLE:PASSWORD@HOST:5432/DATABASE?sslmode=require",
-            extra={"secret": True},
+            extra={"secret": True, "needed": True},
         ),
     ] = ""
     connect_seconds: Annotated[

@@ -19,7 +19,7 @@ class RedshiftSettings(WarehouseSettings, frozen=True, forbid_unknown_fields=Tru
         msgspec.Meta(
             description="The cluster or workgroup and who headrace is there: "
             "postgresql://ROLE:PASSWORD@HOST:5439/DATABASE?sslmode=require",
-            extra={"secret": True},
+            extra={"secret": True, "needed": True},
         ),
     ] = ""
     connect_seconds: Annotated[

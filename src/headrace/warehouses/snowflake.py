@@ -26,8 +26,10 @@ def _says(text: str, **more: Any) -> msgspec.Meta:
 
 
 class SnowflakeSettings(WarehouseSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    account: Annotated[str, _says("The account's identifier, for example myorg-myaccount.")] = ""
-    user: Annotated[str, _says("The user that loads; best a service user of its own.")] = ""
+    account: Annotated[str, _says("The account's identifier, for example myorg-myaccount.", extra={"needed": True})] = (
+        ""
+    )
+    user: Annotated[str, _says("The user that loads; best a service user of its own.", extra={"needed": True})] = ""
     private_key: Annotated[
         str, _says("The user's private key, PEM; its public half is the user's RSA_PUBLIC_KEY.", extra={"secret": True})
     ] = ""
