@@ -6,7 +6,7 @@ import { follow, keyOf, type Filters, type Frame, type Line, type Lost } from '.
 export const MOST_LINES = 5_000
 const PAGE = 200
 const SECONDS = 60
-const LONGEST_PAUSE_MS = 5_000
+const LONGEST_PAUSE_MS = 2_000
 
 type Page = Omit<Schema<'EventPage'>, 'entries'> & { entries: readonly Line[] }
 type Status = 'loading' | 'connecting' | 'live' | 'lost' | 'stopped'
