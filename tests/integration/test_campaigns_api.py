@@ -27,6 +27,7 @@ SENDS: Final[Sequence[tuple[Any, ...]]] = (
     ("journey", 30, "J-1", 50, 10, 5, 1, 9.0),
     ("journey", 0.1, "J-1", 50, 10, 5, 1, 9.0),
     ("empty", 5, None, 0, 0, 0, 0, 0.0),
+    ("trial", 1, None, 99, 0, 0, 0, 0.0),  # the last by its day, and too small to be told as such
 )
 
 
@@ -87,7 +88,7 @@ def figure(answer: Any, name: str, figures: Any) -> Any:
 
 def test_each_campaign_is_there_with_its_name_its_labels_and_when_it_was_sent(client: TestClient[Any]) -> None:
     found = {one["campaign_id"]: one for one in campaigns(client)["campaigns"]}
-    assert {"old", "new", "newer<b>", "journey", "empty"} == found.keys()
+    assert {"old", "new", "newer<b>", "journey", "empty", "trial"} == found.keys()
     assert ("New & shiny", {"type": "sale"}) == (found["new"]["name"], found["new"]["labels"])
     assert ("J-1", None) == (found["journey"]["journey_id"], found["new"]["journey_id"])
     journey = [datetime.fromisoformat(found["journey"][name]) for name in ("first_sent_at", "last_sent_at")]

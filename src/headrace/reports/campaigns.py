@@ -33,6 +33,8 @@ CURVE_MEASURES: Final = ("opens", "human_opens", "clicks", "human_clicks")
 CURVE_HOURS: Final = 168
 LONGEST_SENDING: Final = timedelta(hours=48)
 """What was sent for longer has no age."""
+SMALLEST_PART: Final = 100
+"""A campaign with less than this part of the largest one's mails is not told as the last one."""
 _QUARTER: Final = timedelta(minutes=15)
 SENDS: Final = """SELECT campaign_id, min(sent_quarter) AS first_sent_at, max(sent_quarter) AS last_sent_at,
     count(DISTINCT email_id) AS emails, max(journey_id) AS journey_id
@@ -198,8 +200,12 @@ def _moment(text: Any) -> datetime | None:
 
 
 def _latest(shown: Sequence[CampaignShown]) -> list[CampaignShown]:
-    """The one before the last, and the last; empty where there are not two."""
-    at_once = [of for of in shown if of.journey_id is None and _sent_at_once(of) and _figure(of, "delivered")]
+    """The one before the last, and the last; empty where there are not two. What went to hardly anybody, as a trial does, is none of them."""
+    delivered = {of.campaign_id: _figure(of, "delivered") or 0 for of in shown}
+    least = max(delivered.values(), default=0) / SMALLEST_PART
+    at_once = [
+        of for of in shown if of.journey_id is None and _sent_at_once(of) and delivered[of.campaign_id] >= max(least, 1)
+    ]
     dated = sorted(at_once, key=lambda of: (str(of.first_sent_at), of.campaign_id))
     return dated[-2:] if len(dated) > 1 else []
 
