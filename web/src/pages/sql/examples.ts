@@ -347,3 +347,7 @@ GROUP BY e.campaign_id
 ORDER BY e.campaign_id`,
   },
 ]
+
+const SHOWN = ['Where do people leave, from delivery to order?', 'How many people are active on a day?', 'Which links do people click?']
+/** Those that have an answer wherever there is any mail, the demo's too. */
+export const FIRST: readonly Example[] = EXAMPLES.filter((one) => SHOWN.includes(one.title))
