@@ -13,5 +13,6 @@ export const tabs: readonly SettingsTab[] = [
   { slug: 'people', title: 'People', role: 'admin', part: () => import('./People.svelte') },
   { slug: 'tokens', title: 'API tokens', role: 'viewer', part: () => import('./Tokens.svelte') },
   { slug: 'audit', title: 'Audit trail', role: 'admin', part: () => import('./Audit.svelte') },
+  { slug: 'configuration', title: 'Configuration as a file', role: 'admin', part: () => import('./Configuration.svelte') },
   { slug: 'account', title: 'My account', role: 'viewer', part: () => import('./Account.svelte') },
 ]
