@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
@@ -84,6 +84,13 @@ class Reporting:
             sql = building.built(plan, place)
             result = self._query(found, sql, planning.STEP)
             return answer(plan, planning.columns(plan), sql, result, self._standing(found))
+
+    def rows(self, request: ReportRequest) -> Sequence[Sequence[Any]]:
+        """Only the rows of `report`."""
+        request = settled(request, datetime.now(UTC))
+        with self._opened(request.warehouse) as found:
+            sql = building.sql(request, self._place(found, planning.STEP))
+            return self._query(found, sql, planning.STEP).rows
 
     def standing(self, warehouse: str | None = None) -> Standing | None:
         """How far the e-mail model is; None where the warehouse can have none. Raises ConfigError while it has no tables."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final, Protocol, TypeVar
 
 import msgspec
@@ -13,7 +13,7 @@ from headrace.console.problems import Problem, problem_of
 from headrace.errors import HeadraceError, RequestError
 from headrace.reports import campaigns
 from headrace.reports.answers import FunnelAnswer, FunnelOrder, ReportAnswer
-from headrace.reports.campaigns import CampaignsAnswer, CampaignsOrder, CompareOrder, Comparison
+from headrace.reports.campaigns import CampaignsAnswer, CampaignsOrder, CompareOrder, Comparison, Rows
 from headrace.reports.request import ReportRequest
 from headrace.warehouses.base import QueryResult
 
@@ -43,6 +43,8 @@ class ReportsBatchAnswer(msgspec.Struct, frozen=True):
 class Reports(Protocol):
     def report(self, request: ReportRequest) -> ReportAnswer: ...
 
+    def rows(self, request: ReportRequest) -> Sequence[Sequence[Any]]: ...
+
     def funnel(self, order: FunnelOrder) -> FunnelAnswer: ...
 
 
@@ -54,10 +56,13 @@ class CampaignReports:
         self._ask = ask
 
     def campaigns(self, order: CampaignsOrder) -> CampaignsAnswer:
-        return campaigns.campaigns(order, self._reports.report, lambda sql: self._ask(sql, order.warehouse).rows)
+        return campaigns.campaigns(order, self._reports.report, self._rows(order), self._reports.rows)
 
     def comparison(self, order: CompareOrder) -> Comparison:
-        return campaigns.comparison(order, self._reports.report, lambda sql: self._ask(sql, order.warehouse).rows)
+        return campaigns.comparison(order, self._reports.report, self._rows(order), self._reports.rows)
+
+    def _rows(self, order: CampaignsOrder) -> Rows:
+        return lambda sql: self._ask(sql, order.warehouse).rows
 
     def batch(self, order: ReportsBatch) -> ReportsBatchAnswer:
         """Raises RequestError when there are too many."""

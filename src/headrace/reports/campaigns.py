@@ -12,7 +12,7 @@ from headrace.errors import NotFoundError, RequestError
 from headrace.reports.answers import ReportAnswer, Standing
 from headrace.reports.comparing import FigureCompared, compared, confidence_of
 from headrace.reports.conditions import Condition
-from headrace.reports.measures import MEASURES, AttributionModel
+from headrace.reports.measures import MEASURES, AttributionModel, Measure
 from headrace.reports.planning import Column
 from headrace.reports.presets import CAMPAIGN, CAMPAIGN_MEASURES
 from headrace.reports.request import ReportRequest
@@ -45,6 +45,8 @@ CampaignIds = Annotated[Sequence[str], msgspec.Meta(min_length=2, max_length=MOS
 Report = Callable[[ReportRequest], ReportAnswer]
 Rows = Callable[[str], Sequence[Sequence[Any]]]
 """Of a SELECT."""
+Curve = Callable[[ReportRequest], Sequence[Sequence[Any]]]
+"""Only the rows of a report."""
 
 
 class CampaignsOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -106,7 +108,7 @@ class Comparison(Standing, frozen=True, kw_only=True):
 
 
 class CampaignsAnswer(Standing, frozen=True, kw_only=True):
-    """`total` is counted by itself: rates of the sums, never averages of rates. `latest`: the last campaign that was sent at once, compared with the one
+    """`total` is of the campaigns that are listed: rates of the sums, never averages of rates. `latest`: the last campaign that was sent at once, compared with the one
     before, which stands first; null where there are not two. `label_sets`: those that any campaign has."""
 
     measures: Sequence[Column]
@@ -124,20 +126,18 @@ class CampaignsAnswer(Standing, frozen=True, kw_only=True):
     seconds: float
 
 
-def campaigns(order: CampaignsOrder, report: Report, rows: Rows) -> CampaignsAnswer:
+def campaigns(order: CampaignsOrder, report: Report, rows: Rows, curve: Curve) -> CampaignsAnswer:
     """Raises what `report` raises."""
     listed = report(order.request(dimensions=CAMPAIGN, measures=MEASURES_SHOWN, sort=("-sent",)))
-    rows_filters = [condition for condition in order.filters if condition.field not in MEASURES]
-    total = report(order.request(dimensions=(), measures=MEASURES_SHOWN, filters=rows_filters))
     shown = _shown(listed, rows)
     latest = _latest(shown)
     return CampaignsAnswer(
         measures=listed.columns[len(CAMPAIGN) :],
         campaigns=shown,
-        total=total.rows[0] if total.rows else (),
+        total=_total(order, listed, report),
         truncated=listed.truncated,
         label_sets=sorted({label_set for of in shown for label_set in of.labels}),
-        latest=_comparison(order, latest, listed, report) if latest else None,
+        latest=_comparison(order, latest, listed, curve) if latest else None,
         since=listed.since,
         until=listed.until,
         zone=listed.zone,
@@ -149,7 +149,7 @@ def campaigns(order: CampaignsOrder, report: Report, rows: Rows) -> CampaignsAns
     )
 
 
-def comparison(order: CompareOrder, report: Report, rows: Rows) -> Comparison:
+def comparison(order: CompareOrder, report: Report, rows: Rows, curve: Curve) -> Comparison:
     """Raises NotFoundError for a campaign that is not there in the period, and RequestError for one that is named twice."""
     ids = list(order.campaigns)
     twice = [one for one in ids if ids.count(one) > 1]
@@ -169,7 +169,7 @@ def comparison(order: CompareOrder, report: Report, rows: Rows) -> Comparison:
         raise NotFoundError(
             f"campaigns: there is no {missing[0][:100]!r} in this period; see: headrace report campaigns, or choose another period"
         )
-    return _comparison(asked, [by_id[one] for one in ids], listed, report)
+    return _comparison(asked, [by_id[one] for one in ids], listed, curve)
 
 
 def _shown(listed: ReportAnswer, rows: Rows) -> list[CampaignShown]:
@@ -193,6 +193,31 @@ def _shown(listed: ReportAnswer, rows: Rows) -> list[CampaignShown]:
             )
         )
     return found
+
+
+def _total(order: CampaignsOrder, listed: ReportAnswer, report: Report) -> Sequence[float | None]:
+    """Messages are of one campaign each, so that counts add up; orders do not where each touch counts, and are asked for then."""
+    if order.model == "any" or listed.truncated:
+        filters = [condition for condition in order.filters if condition.field not in MEASURES]
+        total: Sequence[float | None] = report(
+            order.request(dimensions=(), measures=MEASURES_SHOWN, filters=filters)
+        ).rows[0]
+        return total
+    bases = [number for number, name in enumerate(MEASURES_SHOWN, len(CAMPAIGN)) if MEASURES[name].is_base]
+    sums = {MEASURES_SHOWN[number - len(CAMPAIGN)]: sum(row[number] for row in listed.rows) for number in bases}
+    return [_of_sums(MEASURES[name], sums) for name in MEASURES_SHOWN]
+
+
+def _of_sums(measure: Measure, sums: Mapping[str, float]) -> float | None:
+    if measure.is_base:
+        return sums[measure.name]
+    if measure.numerator is None:
+        return sum(sums[name] for name in measure.plus) - sum(sums[name] for name in measure.minus)
+    above, below = sums[measure.numerator], sums[measure.denominator or ""]
+    if not below:
+        return None
+    share = above / below
+    return sum(share >= level for level in measure.levels) if measure.levels else share
 
 
 def _moment(text: Any) -> datetime | None:
@@ -220,10 +245,10 @@ def _figure(of: CampaignShown, name: str) -> float | None:
 
 
 def _comparison(
-    order: CampaignsOrder, chosen: Sequence[CampaignShown], listed: ReportAnswer, report: Report
+    order: CampaignsOrder, chosen: Sequence[CampaignShown], listed: ReportAnswer, curve: Curve
 ) -> Comparison:
     ids = [of.campaign_id for of in chosen]
-    curve = report(
+    hours = curve(
         ReportRequest(
             dataset="engagement_curve",
             dimensions=("campaign_id", "hour_since_delivery"),
@@ -234,7 +259,7 @@ def _comparison(
         )
     )
     curves: dict[str, list[tuple[int, int, int, int, int]]] = {one: [] for one in ids}
-    for campaign_id, hour, opens, human_opens, clicks, human_clicks in curve.rows:
+    for campaign_id, hour, opens, human_opens, clicks, human_clicks in hours:
         curves[campaign_id].append((hour, opens, human_opens, clicks, human_clicks))
     figures = [dict(zip(MEASURES_SHOWN, of.figures, strict=True)) for of in chosen]
     return Comparison(
