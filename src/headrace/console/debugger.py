@@ -141,7 +141,10 @@ def routes(of: Worker, allowed: Allowed) -> list[Any]:
 
     @get("/debugger/events", role="viewer", sync_to_thread=True, dependencies=CHOSEN)
     def list_events(
-        wanted: NamedDependency[Wanted], before: PositionText = None, until: FromQuery[datetime | None] = None, limit: Limit = 100
+        wanted: NamedDependency[Wanted],
+        before: PositionText = None,
+        until: FromQuery[datetime | None] = None,
+        limit: Limit = 100,
     ) -> EventPage:
         return of.debugger.page(Choice(wanted), before, until, limit)
 
