@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -15,14 +16,14 @@ MARKUP = "<img src=x onerror=alert(1)>"
 
 
 def collect(console: Console) -> None:
-    """Orders, two of which have a total that is no number, and an event whose names and values try to be a script."""
+    """Orders, one of which has its total as text, and an event whose names and values try to be a script."""
     source = console.server.add_source("Web shop")
 
     def track(name: str, properties: dict[str, Any]) -> None:
         body = {"type": "track", "event": name, "userId": "u", "properties": properties}
         assert 200 == console.server.post("/v1/track", body, source).status
 
-    for total in (1, 2, 3, "12.50", 14.5):
+    for total in (1, 2, 3, 4, "12.50"):
         track("Order Completed", {"total": total})
     track(f"Seen {MARKUP}", {MARKUP: MARKUP})
     console.server.wait_until_loaded()
@@ -42,7 +43,7 @@ def test_a_postgresql_warehouse_is_added_after_its_test_said_what_to_mend(
     page.get_by_label("DSN").fill(server.dsn(database))
     page.get_by_role("button", name="Test and add").click()
     result = page.get_by_role("status", name="Result of the test")
-    expect(result).to_contain_text(f"GRANT CREATE ON DATABASE {database}")
+    expect(result).to_contain_text(f'GRANT CREATE ON DATABASE "{database}"')
     server.sql(f"GRANT CREATE ON DATABASE {database} TO {postgresql_server.ROLE}")
     page.get_by_role("button", name="Test and add").click()
     expect(page.get_by_role("heading", name="Team")).to_be_visible()
@@ -66,7 +67,7 @@ def test_a_postgresql_warehouse_is_added_after_its_test_said_what_to_mend(
     found = empty_console.server.command(
         "query", "SELECT sum(total) AS total FROM web_shop.order_completed", "--warehouse", "team", "--json"
     )
-    assert '"total": 33.0' in found.replace('":33', '": 33')
+    assert [{"total": 22.5}] == json.loads(found)
 
 
 def test_scripts_in_names_and_values_stay_text(empty_console: Console, open_page: Open) -> None:
