@@ -133,7 +133,7 @@ def test_add_tells_people_what_was_added_what_to_do_in_the_tool_and_how_to_go_on
         (("nonesuch", "--source", "mails"), "no kind 'nonesuch'.*webhook"),
         (("made",), "--source SLUG.*headrace source list"),
         (("made", "--source", "nonesuch"), "no 'nonesuch'; see: headrace source list"),
-        (("made", "--source", "mails", "--slug", "warehouse"), "'warehouse' is taken by a warehouse"),
+        (("made", "--source", "mails", "--slug", "warehouse"), "'warehouse' is taken"),
         (("made", "--source", "mails", "--set", "nonesuch=1"), "no 'nonesuch'; it has"),
         (("made", "--source", "mails", "--set", "concurrency=many"), "concurrency"),
         (("made", "--source", "mails", "--set", "filter=type ="), "destination x: filter, column 7"),

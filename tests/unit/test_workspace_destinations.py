@@ -179,9 +179,9 @@ def test_warehouses_and_destinations_never_have_the_same_slug_also_after_a_remov
     workspace.remove_destination("warehouse-2")
     workspace.remove_warehouse("warehouse")
     assert "warehouse-3" == workspace.free_destination_slug("made", "Warehouse")
-    with pytest.raises(ConfigError, match="taken by a warehouse or a destination"):
+    with pytest.raises(ConfigError, match="is taken, by something that was removed perhaps"):
         workspace.add_warehouse("duckdb", "x", slug="warehouse-2")
-    with pytest.raises(ConfigError, match="taken by a warehouse or a destination"):
+    with pytest.raises(ConfigError, match="is taken, by something that was removed perhaps"):
         workspace.add_destination("made", "x", ["mails"], slug="warehouse")
     assert "mails" == workspace.add_destination("made", "mails", ["mails"]).slug  # a source may be called the same
 

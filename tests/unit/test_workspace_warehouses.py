@@ -178,7 +178,7 @@ def test_a_slug_is_never_given_twice_also_after_a_removal(workspace: Workspace) 
     assert "warehouse-4" == workspace.free_warehouse_slug("made", "Warehouse")
     assert "warehouse-4" == workspace.add_warehouse("made", "Warehouse").slug
     with pytest.raises(
-        ConfigError, match=r"'warehouse' is taken by a warehouse or a destination, removed.*for example 'warehouse-5'"
+        ConfigError, match=r"'warehouse' is taken, by something that was removed.*for example 'warehouse-5'"
     ):
         workspace.add_warehouse("made", "x", slug="warehouse")
     assert "own-1" == workspace.add_warehouse("made", "Warehouse", slug="own-1").slug
