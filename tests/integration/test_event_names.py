@@ -68,6 +68,14 @@ def test_names_are_counted_with_their_warnings_and_refusals(tmp_path: Path) -> N
     assert [("no_user_anon_id", 1, "no id")] == [(one.code, one.events, one.reason) for one in first.refusals]
 
 
+def test_what_is_refused_is_no_event_that_came(tmp_path: Path) -> None:
+    later = msgspec.structs.replace(
+        refused('{"type": "track", "event": "Email Opened"}'), received_at=NOW + timedelta(hours=1)
+    )
+    append(tmp_path, [opened(1), later])
+    assert NOW == arrived.last_seen(follow(tmp_path))["mails"].last_accepted_at
+
+
 def test_a_kill_before_the_counts_are_stored_counts_nothing_twice(tmp_path: Path) -> None:
     append(tmp_path, [opened(number) for number in range(100)])
     follow(tmp_path, note=False)
@@ -105,7 +113,7 @@ def test_arrivals_that_an_earlier_release_counted_say_since_when_names_are(tmp_p
     append(tmp_path, [opened()])
     file = follow(tmp_path)
     with sqlite3.connect(file) as arrivals:
-        arrivals.executescript("DROP TABLE names_since; DROP TABLE event_names;")
+        arrivals.executescript("DROP TABLE named_since; DROP TABLE named_events;")
     arrivals.close()
     found = arrived.of_source(follow(tmp_path), "mails")
     assert found.counted_since is not None

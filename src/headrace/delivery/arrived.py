@@ -59,7 +59,7 @@ def of_source(file: Path, source: str) -> OfSource:
     if not file.exists():
         return OfSource(None, ())
     with reading(file) as arrivals:
-        since = arrivals.execute("SELECT at FROM names_since").fetchone()
+        since = arrivals.execute("SELECT at FROM named_since").fetchone()
         warnings: dict[tuple[str, str], list[Counted]] = {}
         for type_, event, code, events, last in arrivals.execute(
             "SELECT type, event, code, events, last_at FROM event_warnings WHERE source = ? ORDER BY events DESC, code", (source,)
@@ -75,7 +75,7 @@ def of_source(file: Path, source: str) -> OfSource:
                 type_, event, accepted, refused, _time(last), warnings.get((type_, event), ()), refusals.get((type_, event), ())
             )
             for type_, event, accepted, refused, last in arrivals.execute(
-                "SELECT type, event, accepted, refused, last_at FROM event_names WHERE source = ? ORDER BY accepted DESC, type, event", (source,)
+                "SELECT type, event, accepted, refused, last_at FROM named_events WHERE source = ? ORDER BY accepted DESC, type, event", (source,)
             )
         ]  # fmt: skip
     return OfSource(_time(since[0]) if since and since[0] else None, names)
@@ -93,7 +93,7 @@ def last_seen(file: Path) -> Mapping[str, LastSeen]:
         return {}
     with reading(file) as arrivals:
         rows = arrivals.execute(
-            "SELECT source, sum(accepted), sum(refused), max(CASE WHEN accepted > 0 THEN last_at END) FROM event_names GROUP BY 1"
+            "SELECT source, sum(accepted), sum(refused), max(last_accepted_at) FROM named_events GROUP BY 1"
         ).fetchall()
     return {
         source: LastSeen(accepted, refused, _time(last) if last else None) for source, accepted, refused, last in rows
@@ -107,7 +107,7 @@ def names_like(file: Path, text: str, limit: int) -> Sequence[tuple[str, str, st
     escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     with reading(file) as arrivals:
         return arrivals.execute(
-            "SELECT source, type, event, accepted FROM event_names WHERE event LIKE ? ESCAPE '\\' AND type <> '' "
+            "SELECT source, type, event, accepted FROM named_events WHERE event LIKE ? ESCAPE '\\' AND type <> '' "
             "ORDER BY accepted DESC, event LIMIT ?",
             (f"%{escaped}%", limit),
         ).fetchall()

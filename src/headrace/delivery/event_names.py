@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections import Counter
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -24,11 +24,13 @@ LONGEST_REASON: Final = 500
 LOOKED_AT: Final = 32_768
 """A refused text that is longer is not looked into for its name."""
 KEPT_SECONDS: Final = 3_600
+_NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 PRUNE_SECONDS: Final = 30.0
 
 STATEMENTS: Final = """
-CREATE TABLE IF NOT EXISTS event_names (
+CREATE TABLE IF NOT EXISTS named_events (
   source TEXT, type TEXT, event TEXT, accepted INTEGER NOT NULL, refused INTEGER NOT NULL, last_at INTEGER NOT NULL,
+  last_accepted_at INTEGER NOT NULL,
   PRIMARY KEY (source, type, event)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS event_warnings (
@@ -42,11 +44,12 @@ CREATE TABLE IF NOT EXISTS event_refusals (
 CREATE TABLE IF NOT EXISTS arrival_seconds (
   second INTEGER, source TEXT, accepted INTEGER NOT NULL, refused INTEGER NOT NULL, PRIMARY KEY (second, source)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS names_since (at INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS named_since (at INTEGER NOT NULL);
 """
 _ADD_NAME: Final = (
-    "INSERT INTO event_names VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET accepted = accepted + excluded.accepted, "
-    "refused = refused + excluded.refused, last_at = max(last_at, excluded.last_at)"
+    "INSERT INTO named_events VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET accepted = accepted + excluded.accepted, "
+    "refused = refused + excluded.refused, last_at = max(last_at, excluded.last_at), "
+    "last_accepted_at = max(last_accepted_at, excluded.last_accepted_at)"
 )
 _ADD_WARNING: Final = (
     "INSERT INTO event_warnings VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET events = events + excluded.events, "
@@ -66,7 +69,7 @@ Name = tuple[str, str, str]
 
 
 class Seen(NamedTuple):
-    """Counts since the last store. Tallies are [accepted, refused, last moment] and [events, last moment], changed in place."""
+    """Counts since the last store. Tallies are [accepted, refused, last moment, last accepted] and [events, last moment], changed in place."""
 
     names: dict[Name, list[Any]]
     warnings: dict[tuple[Name, str], list[Any]]
@@ -85,10 +88,10 @@ class EventNames:
         self._seen = _nothing()
         self._pruned_at = float("-inf")
         connection.executescript(STATEMENTS)
-        if connection.execute("SELECT 1 FROM names_since").fetchone() is None:
+        if connection.execute("SELECT 1 FROM named_since").fetchone() is None:
             has_counted = connection.execute("SELECT 1 FROM positions WHERE next > 0").fetchone() is not None
-            connection.execute("INSERT INTO names_since VALUES (?)", (int(time.time() * 1_000) if has_counted else 0,))
-        for source, type_, event in connection.execute("SELECT source, type, event FROM event_names"):
+            connection.execute("INSERT INTO named_since VALUES (?)", (int(time.time() * 1_000) if has_counted else 0,))
+        for source, type_, event in connection.execute("SELECT source, type, event FROM named_events"):
             self._known.setdefault(source, set()).add((type_, event))
 
     def add(self, event: Event, second: int) -> None:
@@ -96,9 +99,10 @@ class EventNames:
         name = self._name(event.source, event.type, event.event or event.name)
         of = self._seen.names.get(name)
         if of is None:
-            of = self._seen.names[name] = [0, 0, event.received_at]
+            of = self._seen.names[name] = [0, 0, event.received_at, event.received_at]
         of[0] += 1
         of[2] = max(of[2], event.received_at)
+        of[3] = max(of[3], event.received_at)
         for code in event.warnings:
             _count(self._seen.warnings, (name, code[:LONGEST_NAME]), 1, event.received_at)
         if second:
@@ -107,7 +111,7 @@ class EventNames:
     def add_refused(self, refused: RejectedEvent, second: int) -> None:
         type_, event = _named(refused.raw)
         name = self._name(refused.source, type_, event)
-        of = self._seen.names.setdefault(name, [0, 0, refused.received_at])
+        of = self._seen.names.setdefault(name, [0, 0, refused.received_at, _NEVER])
         of[1] += refused.events
         of[2] = max(of[2], refused.received_at)
         key = (name, refused.code)
@@ -132,11 +136,12 @@ class EventNames:
 
     def give_back(self, taken: Seen) -> None:
         """It could not be stored."""
-        for name, (accepted, refused, last) in taken.names.items():
-            of = self._seen.names.setdefault(name, [0, 0, last])
+        for name, (accepted, refused, last, last_accepted) in taken.names.items():
+            of = self._seen.names.setdefault(name, [0, 0, last, last_accepted])
             of[0] += accepted
             of[1] += refused
             of[2] = max(of[2], last)
+            of[3] = max(of[3], last_accepted)
         for mine, theirs in ((self._seen.warnings, taken.warnings), (self._seen.refusals, taken.refusals)):
             for key, (events, last) in theirs.items():
                 _count(mine, key, events, last)
@@ -150,8 +155,8 @@ class EventNames:
         connection.executemany(
             _ADD_NAME,
             [
-                (*name, accepted, refused, _milliseconds(last))
-                for name, (accepted, refused, last) in taken.names.items()
+                (*name, accepted, refused, _milliseconds(last), _milliseconds(last_accepted))
+                for name, (accepted, refused, last, last_accepted) in taken.names.items()
             ],
         )
         connection.executemany(
