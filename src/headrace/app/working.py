@@ -29,7 +29,6 @@ from headrace.app.destination_orders import DestinationOrders
 from headrace.app.destination_states import destination_states
 from headrace.app.home import House
 from headrace.app.queries import Queries
-from headrace.app.home import House
 from headrace.app.recent_events import RecentEvents
 from headrace.app.replay_orders import ReplayOrders
 from headrace.app.reporting import OpenWarehouse, Reporting
