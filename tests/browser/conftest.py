@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from browser import demo_data
+from fault_server import FaultServer
 from server import Server
 
 OWNER: Final = {"name": "Olga Owner", "email": "olga@example.com", "password": "correct horse battery"}
@@ -74,12 +75,26 @@ def chromium(need: Callable[[str], str]) -> Iterator[Browser]:
         browser.close()
 
 
+@contextmanager
+def furnished(data: Path, recipients: int = demo_data.RECIPIENTS) -> Iterator[Console]:
+    """A workspace with an owner, the demo's data, and a destination that takes what the shop sends."""
+    with FaultServer() as tool, running(data, {"HEADRACE_ALLOWED_NETWORKS": "127.0.0.0/8"}) as console:
+        console.set_up()
+        demo_data.load(console.data, recipients)
+        order = {
+            "kind": "webhook",
+            "nickname": "Order desk",
+            "sources": ["shop"],
+            "settings": {"url": f"{tool.url}/orders"},
+        }
+        console.ask("POST", "/destinations", order)
+        yield console
+
+
 @pytest.fixture(scope="session")
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
     """A workspace with the demo's data, for all tests that leave others' things alone."""
-    with running(tmp_path_factory.mktemp("console") / "data", {"HEADRACE_ALLOWED_NETWORKS": "127.0.0.0/8"}) as console:
-        console.set_up()
-        demo_data.load(console.data)
+    with furnished(tmp_path_factory.mktemp("console") / "data") as console:
         yield console
 
 

@@ -8,8 +8,7 @@ import argparse
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,33 +16,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from playwright.sync_api import Browser, sync_playwright
 
-from browser import demo_data, pages
-from browser.conftest import Console, running
+from browser import pages
+from browser.conftest import Console, furnished
 from browser.pages import PAGES, settled
-from fault_server import FaultServer, answers
 
 RECIPIENTS: Final = 2_000
 SETTLED_MS: Final = 400
-
-
-@contextmanager
-def shown() -> Iterator[tuple[Console, dict[str, str]]]:
-    """A console with the demo's data and a destination, of whose events some fail."""
-    with tempfile.TemporaryDirectory() as folder, FaultServer() as tool:
-        tool.behave("/orders", answers(200))
-        settings = {"HEADRACE_ALLOWED_NETWORKS": "127.0.0.0/8"}
-        with running(Path(folder) / "data", settings) as console:
-            console.set_up()
-            demo_data.load(console.data, RECIPIENTS)
-            sources = [entry["source"]["slug"] for entry in console.ask("GET", "/sources")]
-            order = {
-                "kind": "webhook",
-                "nickname": "Order desk",
-                "sources": sources[-1:],
-                "settings": {"url": f"{tool.url}/orders"},
-            }
-            console.ask("POST", "/destinations", order)
-            yield console, pages.names(console)
 
 
 def take(
@@ -86,7 +64,12 @@ def main() -> int:
     if chromium is None:
         sys.stderr.write("pictures: there is no chromium; `make setup` as root installs it\n")
         return 1
-    with shown() as (console, names), sync_playwright() as playwright:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        furnished(Path(folder) / "data", RECIPIENTS) as console,
+        sync_playwright() as playwright,
+    ):
+        names = pages.names(console)
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         troubles = take(
             browser, console, names, given.folder, [int(width) for width in given.widths.split(",")], given.only
