@@ -92,6 +92,7 @@ def test_pages_of_a_warehouse_and_the_model_have_no_barrier_and_fit_a_phone(
             for tab in ("", "tables", "loads", "misfits", "jobs", "settings")
         ),
         ("/warehouses/warehouse/selection", "Warehouse"),
+        ("/warehouses/warehouse/tables/selligent/tracks", "Warehouse"),
         *((f"/email-model/{tab}", "E-mail model") for tab in ("", "rules", "goals", "labels")),
     ):
         page.goto(path)
