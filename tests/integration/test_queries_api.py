@@ -202,6 +202,19 @@ def test_a_csv_that_cannot_begin_is_a_problem(client: TestClient[Any]) -> None:
     assert [] == [query for query in client.get("/queries").json() if query["state"] == "running"]
 
 
+def test_of_many_queries_the_oldest_are_forgotten_first(
+    client: TestClient[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "REMEMBERED", 3)
+    ids = [ordered(client, f"SELECT {n}")["id"] for n in range(5)]
+    known = [query["id"] for query in client.get("/queries").json()]
+    assert (ids[4], True) == (known[0], ids[0] not in known)
+    assert [[4]] == client.get(f"/queries/{ids[4]}").json()["answer"]["rows"]
+    monkeypatch.setattr(queries, "REMEMBERED_CHARACTERS", 10)
+    last = ordered(client, "SELECT 5")["id"]
+    assert [last] == [query["id"] for query in client.get("/queries").json() if query["id"] in {*ids[:4], last}]
+
+
 def test_the_tree_of_tables_has_columns_with_types(client: TestClient[Any]) -> None:
     for warehouse, engine in (("warehouse", "duckdb"), ("team", "postgresql")):
         found = client.get(f"/warehouses/{warehouse}/columns").json()

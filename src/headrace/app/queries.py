@@ -42,7 +42,8 @@ KEPT_BYTES: Final = 128_000_000
 KEPT_SECONDS: Final = 300.0
 REMEMBERED_SECONDS: Final = 6 * 3600.0
 REMEMBERED: Final = 2_000
-"""Queries without their answers: who asked what."""
+REMEMBERED_CHARACTERS: Final = 20_000_000
+"""Queries without their answers, and their SQL together: who asked what. The oldest are forgotten first."""
 WATCH_SECONDS: Final = 0.5
 CSV_BLOCK_ROWS: Final = 2_000
 
@@ -205,14 +206,16 @@ class Queries:
             pause.wait(WATCH_SECONDS)
 
     def _forget(self) -> None:
-        now, kept = time.monotonic(), 0
+        now, kept, count, characters = time.monotonic(), 0, 0, 0
         for query in reversed(list(self._by_id.values())):
+            count, characters = count + 1, characters + len(query.order.sql)
             if query.ended is None:
                 continue
             kept += len(query.answer or b"")
             if kept > KEPT_BYTES or now - query.ended > KEPT_SECONDS:
                 query.answer = None
-            if now - query.ended > REMEMBERED_SECONDS or len(self._by_id) > REMEMBERED:
+            is_old = now - query.ended > REMEMBERED_SECONDS
+            if is_old or count > REMEMBERED or characters > REMEMBERED_CHARACTERS:
                 del self._by_id[query.id]
 
     def end(self) -> None:
