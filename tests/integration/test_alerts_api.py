@@ -159,6 +159,25 @@ def test_a_channel_is_tried_saved_and_not_and_its_secret_is_in_no_answer(
     assert 3 == len(tool.received(f"/{TOKEN}"))
 
 
+def test_an_editor_cannot_have_a_kept_secret_sent_to_another_place(
+    client: TestClient[Any], tool: FaultServer, asking: Asking
+) -> None:
+    headers = {"Authorization": "Bearer geheim-42"}
+    order = {"kind": "webhook", "nickname": "Ours", "settings": {"url": f"{tool.url}/ours", "headers": headers}}
+    slug = client.post("/alert-channels", json=order).json()["slug"]
+    elsewhere = {"url": f"{tool.url}/elsewhere"}
+    for settings in (elsewhere, {**elsewhere, "headers": "***"}):
+        saved = client.patch(f"/alert-channels/{slug}", json={"settings": settings})
+        tried = client.post("/alert-channel-tests", json={"slug": slug, "settings": settings})
+        assert ["secrets_needed"] * 2 == [saved.json()["code"], tried.json()["code"]]
+    assert [] == tool.received("/elsewhere")
+    anew = {**elsewhere, "headers": headers}
+    assert client.post("/alert-channel-tests", json={"slug": slug, "settings": anew}).json()["ok"]
+    asking.as_role("admin")  # the control
+    assert 200 == client.patch(f"/alert-channels/{slug}", json={"settings": elsewhere}).status_code
+    client.delete(f"/alert-channels/{slug}")
+
+
 def test_a_viewer_looks_and_changes_nothing(client: TestClient[Any], channel: str, asking: Asking) -> None:
     asking.as_role("viewer")
     assert {200} == {

@@ -171,6 +171,41 @@ def test_a_kind_that_runs_code_is_an_admins(client: TestClient[Any], asking: Ask
     assert ["python"] == [kind for kind, of in base.kinds().items() if of.runs_code]
 
 
+def test_a_kind_that_connects_by_itself_is_an_admins(client: TestClient[Any], asking: Asking) -> None:
+    trial = {
+        "kind": "kafka",
+        "settings": {"bootstrap_servers": "127.0.0.1:1", "topic": "t"},
+        "trial": {"dry_run": True},
+    }
+    asking.as_role("editor")
+    refused = client.post("/destination-tests", json=trial)
+    assert (403, True) == (refused.status_code, "connections of its own" in refused.text)
+    asking.as_role("admin")
+    assert 200 == client.post("/destination-tests", json=trial).status_code
+
+
+def test_an_editor_cannot_have_a_kept_secret_sent_to_another_place(
+    client: TestClient[Any], asking: Asking, tool: FaultServer
+) -> None:
+    slug = add(client, "Moved", tool, headers=HEADERS, secret=SECRET)
+    elsewhere = {"url": f"{tool.url}/elsewhere"}
+    asking.as_role("editor")
+    for settings in (elsewhere, {**elsewhere, "headers": "***", "secret": "***"}, {**elsewhere, "headers": HEADERS}):
+        refused = (
+            client.patch(f"/destinations/{slug}", json={"settings": settings}),
+            client.post("/destination-tests", json={"slug": slug, "settings": settings, "trial": {}}),
+        )
+        assert [(403, "secrets_needed")] * 2 == [(one.status_code, one.json()["code"]) for one in refused]
+    assert [] == tool.received("/elsewhere")
+    anew = {**elsewhere, "headers": HEADERS, "secret": SECRET}
+    assert 200 == client.post("/destination-tests", json={"slug": slug, "settings": anew, "trial": {}}).status_code
+    # The controls: what says not where it goes may change, and so may all for an admin.
+    changed = client.patch(f"/destinations/{slug}", json={"settings": {"url": f"{tool.url}/hook", "batch_events": 5}})
+    assert 200 == changed.status_code, changed.text
+    asking.as_role("admin")
+    assert 200 == client.patch(f"/destinations/{slug}", json={"settings": elsewhere}).status_code
+
+
 def test_a_removed_destination_is_shown_and_changed_no_more(client: TestClient[Any], tool: FaultServer) -> None:
     slug = add(client, "Short-lived", tool, secret=SECRET)
     assert "removed" == client.delete(f"/destinations/{slug}").json()["state"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.alerts import kept
 from headrace.alerts.alerts import kept_in
 from headrace.alerts.shown import AlertShown, ChannelShown, alert_shown, channel_shown
-from headrace.app import alert_trials
+from headrace.app import alert_trials, kept_secrets
 from headrace.console.alerts import (
     AlertChange,
     AlertOrder,
@@ -84,6 +84,7 @@ class AlertOrders:
 
     def change_channel(self, slug: str, change: ChannelChange) -> ChannelShown:
         """What waits for it is then tried at once. Raises ConfigError and NotFoundError."""
+        self._check_kept(slug, change.settings or {})
         self._alerts.set_channel(slug, change.settings or {}, change.nickname)
         return self.channel(slug)
 
@@ -101,6 +102,7 @@ class AlertOrders:
         """Blocks until it has answered. Raises ConfigError and NotFoundError."""
         if trial.slug is not None:
             kind = self._alerts.channel(trial.slug).kind
+            self._check_kept(trial.slug, trial.settings)
             settings = self._alerts.channel_settings_after(trial.slug, trial.settings)
         elif trial.kind is not None:
             kind = trial.kind
@@ -109,6 +111,11 @@ class AlertOrders:
             raise ConfigError("alert channel: say what is tested; give a kind, or the slug of a channel")
         secrets = self._alerts.secrets_among(kind, settings)
         return alert_trials.tried_unsaved(self._config, kind, trial.slug or UNSAVED, settings, secrets)
+
+    def _check_kept(self, slug: str, changes: Mapping[str, Any]) -> None:
+        channel = self._alerts.channel(slug)
+        secret = self._alerts.secret_names(channel.kind, channel.settings)
+        kept_secrets.check(f"alert channel {slug}", channel.settings, secret, changes)
 
 
 def subject_is_there(workspace: Workspace, settings: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from headrace.app import destination_trials
+from headrace.app import destination_trials, kept_secrets
 from headrace.app.destination_checks import check_settings, place_of
 from headrace.console.access import REQUESTER
 from headrace.console.destination_shown import DestinationAnswer, DestinationShown, shown
@@ -20,6 +20,7 @@ from headrace.errors import ConfigError, NotFoundError, RequestError
 from headrace.workspace import destinations as of_workspace
 from headrace.workspace import names
 from headrace.workspace.records import Destination
+from headrace.workspace.roles import may
 
 if TYPE_CHECKING:
     from headrace.config import Config
@@ -66,6 +67,7 @@ class DestinationOrders:
             names.nickname(change.nickname)
         if change.settings:
             _allow_code(record.kind)
+            _check_kept(record, change.settings)
             self._checked(record.kind, slug, self._workspace.destination_settings_after(slug, change.settings))
         wanted = None if change.sources is None else list(dict.fromkeys(change.sources))
         added = [source for source in wanted or () if source not in record.sources]
@@ -101,6 +103,7 @@ class DestinationOrders:
         """Raises ConfigError, NotFoundError and RequestError. Blocks until the tool has answered."""
         if order.slug is not None:
             record = self._live(order.slug)
+            _check_kept(record, order.settings)
             settings = self._workspace.destination_settings_after(order.slug, order.settings)
             if order.sources is not None:
                 record = msgspec.structs.replace(record, sources=tuple(order.sources))
@@ -129,12 +132,20 @@ class DestinationOrders:
         return check_settings(kind, settings, place_of(self._config, slug))
 
 
+def _check_kept(record: Destination, changes: Mapping[str, Any]) -> None:
+    secret = of_workspace.secrets_of(record.kind, record.settings)
+    kept_secrets.check(f"destination {record.slug}", record.settings, secret.keys(), changes)
+
+
 def _allow_code(kind_slug: str) -> None:
-    """A kind that runs programs of this machine is an admin's: whoever sets it up decides what runs. Raises RequestError."""
-    requester = REQUESTER.get()
-    if base.kind(kind_slug).runs_code and requester is not None and requester.role in ("viewer", "editor"):
-        raise RequestError(
-            "role_refused",
-            f"role: a destination of the kind {kind_slug} runs code on the server, and {requester.name} is {requester.role}; ask an admin",
-            403,
-        )
+    """A kind that runs programs of this machine, or connects past the allowed networks, is an admin's: whoever sets it up decides what runs,
+    and what of the operator's network is asked. Raises RequestError."""
+    requester, kind = REQUESTER.get(), base.kind(kind_slug)
+    if not (kind.runs_code or kind.connects_itself) or (requester is not None and may(requester.role, "admin")):
+        return
+    does = "runs code on the server" if kind.runs_code else "opens connections of its own from the server"
+    raise RequestError(
+        "role_refused",
+        f"role: a destination of the kind {kind_slug} {does}, which is an admin's to set up; ask one",
+        403,
+    )

@@ -191,6 +191,8 @@ class DestinationKind:
     batching: ClassVar[Batching] = Batching()
     runs_code: ClassVar[bool] = False
     """Its settings say what program runs on this machine: over the API they are an admin's."""
+    connects_itself: ClassVar[bool] = False
+    """Its driver opens connections by itself, past the networks that are allowed: the same."""
     Settings: ClassVar[type[DestinationSettings]] = DestinationSettings
 
     def __init__(self, settings: DestinationSettings, place: Place) -> None:

@@ -95,6 +95,7 @@ class KafkaKind(DestinationKind):
         "The consumer, by the header messageId; the producer's idempotence drops what the driver itself repeats."
     )
     batching = Batching(events=MOST_EVENTS, bytes=4_000_000)
+    connects_itself = True
     Settings = KafkaSettings
 
     def __init__(self, settings: DestinationSettings, place: Place) -> None:
