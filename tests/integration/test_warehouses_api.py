@@ -13,6 +13,7 @@ import pytest
 from litestar.testing import TestClient
 
 import postgresql_server
+from console_worker import Asking, asked
 from headrace import event
 from headrace.app import folder
 from headrace.app.working import Worker
@@ -277,6 +278,43 @@ def test_a_snapshot_over_the_network_is_in_the_exports(over_the_network: tuple[T
     order = {"job": "snapshot", "arguments": {"to": "copy.duckdb"}}
     job = done(client, client.post("/api/v1/warehouses/warehouse/jobs", json=order).json())
     assert ("done", True) == (job["state"], (data / "exports" / "copy.duckdb").exists())
+
+
+def test_settings_of_warehouses_are_an_admins(tmp_path: Path) -> None:
+    asking = Asking()
+    with Workspace.open(tmp_path):
+        pass
+    with asked(tmp_path, asking) as client:
+        path = "/warehouses/warehouse"
+        file = {"settings": {"snapshot_path": "workspace.db"}}
+        orders: tuple[tuple[str, str, dict[str, Any], int], ...] = (
+            ("POST", "/warehouses", {"kind": "duckdb", "nickname": "Second", "is_checked": False}, 201),
+            ("POST", "/warehouses/checks", {"kind": "duckdb", **file}, 200),
+            ("PATCH", path, file, 200),
+            ("POST", f"{path}/checks", file, 200),
+        )
+        asking.as_role("editor")
+        assert [(403, "role_refused")] * 4 == [
+            (answer.status_code, answer.json()["code"])
+            for answer in (client.request(method, at, json=order) for method, at, order, _ in orders)
+        ]
+        assert {} == client.get(f"{path}/state").json()["warehouse"]["settings"]
+        assert 200 == client.patch(path, json={"nickname": "Ours", "paused": True}).status_code
+        assert 200 == client.post(f"{path}/checks", json={}).status_code
+        refused = client.patch(path, json={"nickname": "\n", "paused": False})
+        assert (409, True) == (
+            refused.status_code,
+            client.get(f"{path}/state").json()["warehouse"]["paused"],
+        )
+        asking.as_role("admin")  # the control
+        for method, at, order, status in orders:
+            assert status == client.request(method, at, json=order).status_code, order
+
+
+def test_arguments_of_a_job_may_have_any_name(over_the_network: tuple[TestClient[Any], Path]) -> None:
+    client, _ = over_the_network
+    order = {"job": "rebuild", "arguments": {"schema": "shop", "job": "other"}}
+    assert 409 == client.post("/api/v1/warehouses/warehouse/jobs", json=order).status_code
 
 
 def test_a_postgresql_warehouse_is_mended_step_by_step_and_fills(client: TestClient[Any]) -> None:

@@ -39,7 +39,7 @@ export const routes: readonly Route[] = [
   { pattern: '/dashboards', title: 'Dashboards', page: () => import('./pages/dashboards/Dashboards.svelte') },
   { pattern: '/dashboards/:slug', title: 'Dashboard', page: () => import('./pages/dashboards/Dashboard.svelte') },
   { pattern: '/warehouses', title: 'Warehouses', page: () => import('./pages/warehouses/Warehouses.svelte') },
-  { pattern: '/warehouses/_add/:kind?', title: 'Add a warehouse', page: () => import('./pages/warehouses/New.svelte'), role: 'editor' },
+  { pattern: '/warehouses/_add/:kind?', title: 'Add a warehouse', page: () => import('./pages/warehouses/New.svelte'), role: 'admin' },
   { pattern: '/warehouses/:slug/:tab?/:schema?/:table?', title: 'Warehouse', page: () => import('./pages/warehouses/Warehouse.svelte') },
   { pattern: '/email-model/:tab?', title: 'E-mail model', page: () => import('./pages/email-model/EmailModel.svelte') },
 ]

@@ -16,7 +16,7 @@ from headrace.app.loading import Loading
 from headrace.app.warehouses import Warehouses
 from headrace.config import Config
 from headrace.console import warehouse_selections, warehouse_shown
-from headrace.console.access import INSIDER, REQUESTER
+from headrace.console.access import REQUESTER
 from headrace.console.job_kinds import JobKind
 from headrace.console.jobs import Job, Jobs
 from headrace.console.status import Status
@@ -34,10 +34,12 @@ from headrace.console.warehouse_orders import (
     WarehouseOrder,
 )
 from headrace.console.warehouse_shown import WarehouseEntry, WarehouseShown
-from headrace.errors import ConfigError
+from headrace.errors import ConfigError, RequestError
 from headrace.loader import selection
 from headrace.warehouses.base import Finding
+from headrace.workspace import names
 from headrace.workspace.records import Source, Warehouse
+from headrace.workspace.roles import may
 from headrace.workspace.workspace import Workspace
 
 EXPORTS: Final = "exports"
@@ -110,7 +112,10 @@ class WarehouseOrders:
     def change(self, slug: str, change: WarehouseChange) -> WarehouseShown:
         """Raises NotFoundError and ConfigError; settings are looked at before anything is changed."""
         record = self._live(slug)
+        if change.nickname is not None:
+            names.nickname(change.nickname)
         if change.settings:
+            _check_admin()
             record = self._workspace.set_warehouse_settings(slug, change.settings)
         if change.nickname is not None and change.nickname != record.nickname:
             record = self._workspace.rename_warehouse(slug, change.nickname)
@@ -136,6 +141,8 @@ class WarehouseOrders:
     def check_saved(self, slug: str, order: SavedCheckOrder) -> Checked:
         """Raises NotFoundError and ConfigError."""
         record = self._live(slug)
+        if order.settings:
+            _check_admin()
         settings = self._workspace.warehouse_settings_after(slug, order.settings)
         return _checked(self._findings(record.kind, record.slug, settings))
 
@@ -211,7 +218,7 @@ class WarehouseOrders:
         """Files that somebody orders over the network go into the data folder's exports, under a plain name.
 
         Raises ConfigError for any other name."""
-        if order.job not in ("snapshot", "export") or (REQUESTER.get() or INSIDER).via == "socket":
+        if order.job not in ("snapshot", "export") or _is_insider():
             return order.arguments
         name = order.arguments.get("to")
         if name is None:
@@ -241,9 +248,23 @@ class WarehouseOrders:
         return self._jobs.cancel(number)
 
 
+def _is_insider() -> bool:
+    requester = REQUESTER.get()
+    return requester is not None and requester.via == "socket"
+
+
 def _selection(given: Mapping[str, Any] | None) -> selection.Selection | None:
     parsed = None if given is None else selection.parse(given)
     return None if parsed == selection.EVERYTHING else parsed
+
+
+def _check_admin() -> None:
+    """Settings of warehouses name files of this machine and places of its network, to which kept secrets go. Raises RequestError."""
+    requester = REQUESTER.get()
+    if requester is None or not may(requester.role, "admin"):
+        raise RequestError(
+            "role_refused", "role: settings of warehouses are an admin's to change and to test; ask one", 403
+        )
 
 
 def _checked(found: Sequence[Finding]) -> Checked:

@@ -194,7 +194,7 @@ def _settings(worker: Worker) -> list[Any]:
     def show_warehouse_state(slug: FromPath[str]) -> WarehouseEntry:
         return worker.warehouse_orders.state(slug)
 
-    @post("/warehouses", role="editor", sync_to_thread=True)
+    @post("/warehouses", role="admin", sync_to_thread=True)
     def add_warehouse(data: Annotated[WarehouseOrder, Body(description="The new warehouse")]) -> WarehouseShown:
         return worker.warehouse_orders.add(data)
 
@@ -208,7 +208,7 @@ def _settings(worker: Worker) -> list[Any]:
     def remove_warehouse(slug: FromPath[str]) -> WarehouseShown:
         return worker.warehouse_orders.remove(slug)
 
-    @post("/warehouses/checks", role="editor", sync_to_thread=True, status_code=200)
+    @post("/warehouses/checks", role="admin", sync_to_thread=True, status_code=200)
     def check_warehouse_settings(
         data: Annotated[CheckOrder, Body(description="Settings to test before the warehouse is added")],
     ) -> Checked:
@@ -266,7 +266,7 @@ def _jobs(worker: Worker) -> list[Any]:
 
     @post("/warehouses/{slug:str}/jobs", role="editor", sync_to_thread=True, status_code=201)
     def order_job(slug: FromPath[str], data: Annotated[JobOrder, Body(description="What is to be done")]) -> Job:
-        detail(job=data.job, **{name: str(value) for name, value in data.arguments.items()})
+        detail(**{**{name: str(value) for name, value in data.arguments.items()}, "job": data.job})
         return worker.warehouse_orders.order_job(slug, data)
 
     @get("/jobs/{number:int}", role="viewer", sync_to_thread=True)

@@ -7,8 +7,8 @@ from typing import Final, Literal, get_args
 from headrace.errors import ConfigError
 
 Role = Literal["viewer", "editor", "admin", "owner"]
-"""Each may do all that those before it may. viewer: look, ask in SQL, make reports. editor: also change sources, destinations, warehouses,
-saved reports, and send again. admin: also people, tokens of others, deletion, configuration as a whole. owner: also other owners."""
+"""Each may do all that those before it may. viewer: look, ask in SQL, make reports. editor: also change sources, destinations, saved
+reports, and send again. admin: also settings of warehouses, people, tokens of others, deletion, configuration as a whole. owner: also other owners."""
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 
