@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -60,6 +61,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 KNOWN_SECONDS: Final = 10.0
+API_THREADS: Final = 32
+"""What waits for a warehouse or a tool holds one; a login, a status or a cancellation must not have to wait for those. A loop's own number
+is that of the cores and four."""
 
 
 class Worker:
@@ -253,9 +257,15 @@ async def _serve(worker: Worker, config: Config, tcp: socket.socket) -> None:
     outside = front(api(worker, config.warehouse, worker.logins.who), config.console)
     servers = [_server(inside), _server(outside)]
     loop = asyncio.get_running_loop()
+    give_threads(loop)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _end, worker, servers)
     await asyncio.gather(servers[0].serve(sockets=[unix]), servers[1].serve(sockets=[tcp]))
+
+
+def give_threads(loop: asyncio.AbstractEventLoop) -> None:
+    """To what the API does in threads."""
+    loop.set_default_executor(ThreadPoolExecutor(API_THREADS, "api"))
 
 
 def _server(app: Any) -> uvicorn.Server:
