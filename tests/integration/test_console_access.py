@@ -84,6 +84,20 @@ def routes() -> list[tuple[str, str, str, Role | None]]:
     ]
 
 
+def test_what_nobody_thought_of_is_logged_and_its_answer_tells_nothing(
+    opened: Door, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> None:
+        raise LookupError("geheim-42")
+
+    monkeypatch.setattr(opened.worker.logins.people, "all", broken)
+    answer = opened.client().get("/api/v1/people", headers=token(opened, "admin"))
+    assert (500, "internal") == (answer.status_code, answer.json()["code"])
+    assert "geheim-42" not in answer.text
+    assert ["console: GET /api/v1/people failed"] == [one.message for one in caplog.records]
+    assert "LookupError: geheim-42" in caplog.text
+
+
 # roles
 
 

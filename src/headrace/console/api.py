@@ -169,7 +169,11 @@ def api(worker: Working, limits: WarehouseConfig, who: Who) -> Litestar:
         openapi_config=OpenAPIConfig(
             "headrace", __version__, path=f"{PREFIX}/openapi", render_plugins=[JsonRenderPlugin()]
         ),
-        exception_handlers={HeadraceError: problems.of_error, HTTPException: problems.of_http},
+        exception_handlers={
+            HeadraceError: problems.of_error,
+            HTTPException: problems.of_http,
+            Exception: problems.of_bug,
+        },
         logging_config=None,
     )
 

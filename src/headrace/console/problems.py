@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -10,6 +11,8 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
 from headrace.errors import ConfigError, HeadraceError, NotFoundError, RequestError, RetryableError
+
+logger = logging.getLogger(__name__)
 
 PROBLEM_JSON: Final = "application/problem+json"
 
@@ -67,6 +70,13 @@ def of_error(_: Request[Any, Any, Any], error: HeadraceError) -> Response[Proble
     again = error.retry_after_seconds if isinstance(error, RequestError | RetryableError) else None
     headers = {} if again is None else {"retry-after": str(max(1, round(again)))}
     return Response(found, status_code=found.status, media_type=PROBLEM_JSON, headers=headers)
+
+
+def of_bug(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    """What nobody thought of: the server's output has it with its stack, the answer tells nothing of it."""
+    logger.error("console: %s %s failed", request.method, request.url.path, exc_info=error)
+    text = "console: it failed within headrace; see what `headrace serve` prints, and report it"
+    return Response(problem(500, "internal", text), status_code=500, media_type=PROBLEM_JSON)
 
 
 def of_http(_: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:

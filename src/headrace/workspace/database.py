@@ -156,7 +156,9 @@ class Database:
         if self._url.get_backend_name() != "sqlite" or not self._url.database:
             raise ConfigError(f"workspace: {self._url} is no SQLite file; give sqlite:///PATH")
         self._path = Path(self._url.database)
-        self._engine = sa.create_engine(self._url, connect_args={"timeout": _BUSY_SECONDS})
+        self._engine = sa.create_engine(
+            self._url, connect_args={"timeout": _BUSY_SECONDS}, hide_parameters=True
+        )  # secrets are among them, and errors are logged
         sa.event.listen(self._engine, "connect", _configure)
         sa.event.listen(self._engine, "begin", _begin)
         self._writing = self._engine.execution_options(immediate=True)
