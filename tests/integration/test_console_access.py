@@ -381,6 +381,16 @@ def test_nobody_gives_more_than_he_has_and_only_owners_touch_owners(opened: Door
     assert 409 == admin.delete(f"/api/v1/people/{people.of_email('admin@example.com').id}").status_code  # himself
 
 
+def test_a_change_of_a_person_that_cannot_be_changes_nothing(opened: Door) -> None:
+    admin, people = opened.logged_in("admin@example.com"), opened.worker.logins.people
+    before = people.add("whole@example.com", "Whole", "viewer")[0]
+    own = people.of_email("admin@example.com")
+    for number, change in ((before.id, {"role": "editor", "name": "\n"}), (own.id, {"name": "Gone", "disabled": True})):
+        assert 409 == admin.patch(f"/api/v1/people/{number}", json=change).status_code
+    assert ("viewer", own.name) == (people.one(before.id).role, people.one(own.id).name)
+    assert 200 == admin.patch(f"/api/v1/people/{before.id}", json={"role": "editor", "name": "New"}).status_code
+
+
 def test_the_last_owner_stays(tmp_path: Path) -> None:
     with door(tmp_path) as found:
         people = found.worker.logins.people

@@ -13,6 +13,7 @@ from litestar.params import Body, FromPath
 from headrace.console.access import REQUESTER, Requester
 from headrace.console.sessions import Password, Short, Worker
 from headrace.errors import ConfigError, RequestError
+from headrace.workspace import names
 from headrace.workspace.people import Person
 from headrace.workspace.roles import Role, may
 from headrace.workspace.sessions import Token
@@ -81,13 +82,12 @@ def routes(worker: Worker) -> list[Any]:
     ) -> Person:
         people = worker.logins.people
         person = touched(number)
+        _check_change(person, data)
         if data.role is not None and data.role != person.role:
-            _check(data.role, f"{person.email} would be {data.role}")
             person = people.set_role(number, data.role)
         if data.name is not None and data.name != person.name:
             person = people.rename(number, data.name)
         if data.disabled is not None and data.disabled != (person.disabled_at is not None):
-            _check_other(number, "disable")
             person = people.disable(number) if data.disabled else people.enable(number)
         return person
 
@@ -148,6 +148,16 @@ def _check(needed: Role, why: str) -> None:
         raise RequestError(
             "role_refused", f"role: {why}, and you are {requester.role}; ask somebody who is {needed}", 403
         )
+
+
+def _check_change(person: Person, change: PersonChange) -> None:
+    """Before anything changes."""
+    if change.name is not None:
+        names.nickname(change.name)
+    if change.disabled is not None and change.disabled != (person.disabled_at is not None):
+        _check_other(person.id, "disable")
+    if change.role is not None and change.role != person.role:
+        _check(change.role, f"{person.email} would be {change.role}")
 
 
 def _check_other(number: int, what: str) -> None:
