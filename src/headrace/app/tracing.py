@@ -6,6 +6,7 @@ The id is looked for where it can be found at once (the destinations' books, the
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -22,7 +23,7 @@ from headrace.debugger import history
 from headrace.delivery import trace as of_books
 from headrace.delivery.account import minute_at, period, time_of
 from headrace.delivery.trace import Fate, Sighting
-from headrace.errors import HeadraceError, PositionError
+from headrace.errors import HeadraceError, PositionError, RequestError
 from headrace.event import Event, LogEntry
 from headrace.log.base import LogReader
 from headrace.log.sqlite import SqliteLog
@@ -34,6 +35,8 @@ SLICE_ENTRIES: Final = 5_000
 SLICE_BYTES: Final = 8_000_000
 AROUND_ENTRIES: Final = 500_000
 """So many entries are looked at at the most around the minute in which a warehouse says that the event was received."""
+SCAN_WAIT_SECONDS: Final = 10.0
+"""One looks through the log at a time: it may be long, and the loaders need the processor."""
 MOST_SIGHTS: Final = 20
 PLAIN: Final = re.compile(r"[\w.:@+/=~-]{1,500}", re.ASCII)
 """Ids that are the same text in the SQL of every engine."""
@@ -76,6 +79,7 @@ class Tracer:
         self._open_readers = readers
         self._status = status
         self._ask = ask
+        self._scanning = threading.Lock()
 
     def trace(self, message_id: str, since: str = "24h", on_progress: OnProgress = lambda *_: None) -> Trace:
         """`since` is how far the log is read for an id that nobody knows. Raises RequestError for one that is no time."""
@@ -89,7 +93,7 @@ class Tracer:
             looked_back_to: datetime | None = None
             if not found and not any(known_.rejected for known_ in known.values()):
                 looked_back_to = first
-                found = self._scan(readers, message_id, minute_at(first), on_progress)
+                found = self._scanned(readers, message_id, minute_at(first), on_progress)
         accepted = [_accepted(entry) for entry in found[:MOST_SIGHTS]] or _refused(known)
         sights = [self._sight(one, warehouses, statuses, known) for one in accepted]
         if not sights and any(of.rows for of in known.values()):
@@ -151,6 +155,18 @@ class Tracer:
                 return
             if each.entry.message_id == message_id:
                 yield each
+
+    def _scanned(
+        self, readers: Sequence[LogReader], message_id: str, first: int, on_progress: OnProgress
+    ) -> list[_Entry]:
+        """Raises RequestError (429) while another id is looked for."""
+        if not self._scanning.acquire(timeout=SCAN_WAIT_SECONDS):
+            text = "debugger: the log is being looked through for another id; try again in a moment"
+            raise RequestError("too_many_scans", text, 429, SCAN_WAIT_SECONDS)
+        try:
+            return self._scan(readers, message_id, first, on_progress)
+        finally:
+            self._scanning.release()
 
     def _scan(self, readers: Sequence[LogReader], message_id: str, first: int, on_progress: OnProgress) -> list[_Entry]:
         """From the log's end backwards, minute by minute; all of the first minute that has it."""
