@@ -321,6 +321,10 @@ def _knock(name: str) -> None:
         knocking.connect(name)
 
 
+_NO_ROUTE: Final = "Not Found"
+"""What the framework says of an address that it does not know, in every release."""
+
+
 def _error(answer: httpx.Response) -> HeadraceError:
     try:
         problem = answer.json()
@@ -330,6 +334,10 @@ def _error(answer: httpx.Response) -> HeadraceError:
     match answer.status_code:
         case 400:
             return QueryError(text, str(problem.get("code")))
+        case 404 if text == _NO_ROUTE:
+            return NotFoundError(
+                "worker: the running server does not know this question, so it is of another release; restart `headrace serve`"
+            )
         case 404:
             return NotFoundError(text)
         case 409:
