@@ -137,6 +137,7 @@ def open_page(chromium: Browser) -> Iterator[Open]:
                 base_url=console.url,
                 accept_downloads=True,
                 timezone_id="Europe/Berlin",
+                reduced_motion="reduce",  # a look in the middle of a transition finds colours of neither theme
                 locale="en-US",
             )
             stack.callback(context.close)
