@@ -34,6 +34,7 @@ def build() -> None:
         return
     if _newest(("package-lock.json",)) > _time(WEB / "node_modules/.package-lock.json"):
         npm("ci", "--ignore-scripts", "--loglevel=error")
+        (WEB / "node_modules/.installed").touch()  # the Makefile need not do it again
     npm("run", "--silent", "build")
 
 

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from playwright.sync_api import expect
 
 from browser import pages
 from browser.conftest import Console, Open
+from browser.looks import beside, violations
 from browser.pages import PAGES, Shown, settled
-
-AXE = Path(__file__).parents[2] / "web/node_modules/axe-core/axe.min.js"
-RUN = """async () => (await axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})).violations
-  .map(found => `${found.id}: ${found.nodes.map(node => node.target.join(' ') + ' ' + (node.any[0]?.message ?? '')).slice(0, 4).join(' | ')}`)"""
-BESIDE = """() => [...document.querySelectorAll('main *')].filter(one => one.getBoundingClientRect().right > innerWidth + 1
-  && !one.closest('[role=region], .rows, [role=grid], [role=dialog], .scroll, nav, pre, svg, .visually-hidden') && one.offsetParent)
-  .map(one => one.outerHTML.slice(0, 120)).slice(0, 3)"""
 
 
 @pytest.fixture(scope="session")
@@ -30,12 +22,11 @@ def test_axe_finds_nothing_in_either_theme_and_a_phone_shows_all_of_it(
 ) -> None:
     page = open_page(console, shown.path.format(**names))
     settled(page, shown)
-    page.evaluate(AXE.read_text())
-    assert [] == page.evaluate(RUN), "light"
+    assert [] == violations(page), "light"
     page.emulate_media(color_scheme="dark")
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-    assert [] == page.evaluate(RUN), "dark"
+    assert [] == violations(page), "dark"
     page.set_viewport_size({"width": 360, "height": 740})
     expect(page.get_by_role("button", name="Open the menu")).to_be_visible()
     for _ in range(20):  # what is drawn anew for the width needs a moment
@@ -44,7 +35,7 @@ def test_axe_finds_nothing_in_either_theme_and_a_phone_shows_all_of_it(
             break
         page.wait_for_timeout(50)
     assert 360 == width
-    assert [] == page.evaluate(BESIDE)
+    assert [] == beside(page)
 
 
 def test_the_looks_find_what_is_wrong(console: Console, open_page: Open) -> None:
@@ -53,7 +44,6 @@ def test_the_looks_find_what_is_wrong(console: Console, open_page: Open) -> None
     settled(page, PAGES[0])
     page.evaluate("""() => document.querySelector('main').insertAdjacentHTML('beforeend',
         '<img src="/icon.svg"><p style="color:#999;background:#aaa">grey</p><div class="wide" style="width:900px;height:9px"></div>')""")
-    page.evaluate(AXE.read_text())
-    found = page.evaluate(RUN)
+    found = violations(page)
     assert {"image-alt", "color-contrast"} <= {text.partition(":")[0] for text in found}
-    assert page.evaluate(BESIDE)
+    assert beside(page)

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 import postgresql_server
 from browser.conftest import Console, Open
-from browser.test_every_page import BESIDE, violations
+from browser.looks import beside, violations
 
 MARKUP = "<img src=x onerror=alert(1)>"
 
@@ -99,7 +99,7 @@ def test_pages_of_a_warehouse_and_the_model_have_no_barrier_and_fit_a_phone(
         expect(page.get_by_role("heading", name=shown, exact=True)).to_be_visible()
         expect(page.get_by_role("status", name="Loading")).to_have_count(0)
         assert [] == violations(page), path
-        assert (width, []) == (page.evaluate("() => document.documentElement.scrollWidth"), page.evaluate(BESIDE)), path
+        assert (width, []) == (page.evaluate("() => document.documentElement.scrollWidth"), beside(page)), path
 
 
 def test_a_label_is_tried_and_saved_after_its_consequences_were_shown(console: Console, open_page: Open) -> None:

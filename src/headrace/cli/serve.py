@@ -21,7 +21,10 @@ def serve(
         str | None, typer.Option(metavar="HOST:PORT", help="Where the tracking API listens. [default: 127.0.0.1:8000]")
     ] = None,
     console: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Where the console, /health and /metrics answer. [default: 127.0.0.1:8001]")
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", help="Where the console, /health and /metrics answer. [default: 127.0.0.1:8001]"
+        ),
     ] = None,
     config: ConfigFile = None,
 ) -> None:

@@ -1,0 +1,28 @@
+"""What axe-core finds on a page, and what stands beside the window."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from playwright.sync_api import Page
+
+_AXE: Final = Path(__file__).parents[2] / "web/node_modules/axe-core/axe.min.js"
+_RUN: Final = """async () => (await axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})).violations
+  .map(found => `${found.id}: ${found.nodes.map(node => node.target.join(' ') + ' ' + (node.any[0]?.message ?? '')).slice(0, 4).join(' | ')}`)"""
+_BESIDE: Final = """() => [...document.querySelectorAll('main *')].filter(one => one.getBoundingClientRect().right > innerWidth + 1
+  && !one.closest('[role=region], .rows, [role=grid], [role=dialog], .scroll, nav, pre, svg, .visually-hidden') && one.offsetParent)
+  .map(one => one.outerHTML.slice(0, 120)).slice(0, 3)"""
+
+
+def violations(page: Page) -> list[str]:
+    """Of WCAG 2.2 A and AA and of good practice, a line each."""
+    page.evaluate(_AXE.read_text())
+    found: list[str] = page.evaluate(_RUN)
+    return found
+
+
+def beside(page: Page) -> list[str]:
+    """The beginnings of elements that reach beyond the right edge and cannot be scrolled to."""
+    found: list[str] = page.evaluate(_BESIDE)
+    return found
