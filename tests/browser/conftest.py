@@ -67,8 +67,9 @@ def running(data: Path, settings: dict[str, str] | None = None) -> Iterator[Cons
         yield Console(server)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium(need: Callable[[str], str]) -> Iterator[Browser]:
+    """Of one module: while Playwright is there, its event loop runs in this thread, and tests elsewhere could run none of their own."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=need("chromium"), args=["--no-sandbox"])
         yield browser
