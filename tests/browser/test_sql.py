@@ -152,7 +152,7 @@ def test_scripts_in_values_names_and_links_stay_text(open_page: Open, console: C
     sql = f"SELECT '{literal}' AS \"{name}\", {{'a': '{literal}'}} AS nested"
     page = opened(open_page, console, f"/sql?q={quote(sql)}")
     expect(page.get_by_role("grid")).to_have_count(0)  # a link runs nothing by itself
-    page.get_by_role("button", name="Run").click()
+    page.get_by_role("button", name="Run", exact=True).click()
     expect(page.get_by_role("gridcell", name=ATTACK).first).to_be_visible()
     page.get_by_role("grid").focus()
     page.keyboard.press("Enter")

@@ -54,11 +54,13 @@ def test_a_running_server_follows_changes_of_its_sources(serving: Server) -> Non
     assert until(lambda: post(serving, source.write_key) == 200)
 
 
-def test_the_workers_address_answers_health_and_nothing_else(serving: Server) -> None:
+def test_the_workers_address_tells_who_is_not_logged_in_its_health_and_pages_alone(serving: Server) -> None:
     url = f"http://{serving.host}:{serving.console_port}"
     assert {"status": "ok"} == httpx.get(f"{url}/health").json()
-    for path in ("/", "/api/v1/status", "/api/v1/query", "/api/v1/schema", "/schema"):
-        assert httpx.get(f"{url}{path}").status_code == 404
+    for path in ("/", "/sources"):
+        assert "<!doctype html>" in httpx.get(f"{url}{path}").text
+    asked = {path: httpx.get(f"{url}/api/v1/{path}").status_code for path in ("status", "sources", "query", "nothing")}
+    assert {"status": 401, "sources": 401, "query": 405, "nothing": 404} == asked
 
 
 def test_the_workers_socket_is_its_owners_alone(serving: Server) -> None:
