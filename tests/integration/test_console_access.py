@@ -241,6 +241,12 @@ def test_a_token_cannot_do_what_is_for_people(opened: Door) -> None:
     order = {"current": PASSWORD, "password": "some other long words"}
     answer = opened.logged_in().put("/api/v1/account/password", json=order, headers=token(opened, "owner", owner))
     assert (403, "session_needed") == (answer.status_code, answer.json()["code"])
+    lasting = {"name": "lasting", "role": "viewer"}
+    answer = opened.client().post("/api/v1/tokens", json=lasting, headers=token(opened, "owner", owner))
+    assert (403, "session_needed") == (answer.status_code, answer.json()["code"]), (
+        "it could outlive the one that made it"
+    )
+    assert 201 == opened.logged_in().post("/api/v1/tokens", json=lasting).status_code
 
 
 # requests of other sites

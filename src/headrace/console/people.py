@@ -114,6 +114,12 @@ def token_routes(worker: Worker) -> list[Any]:
 
     @post("/tokens", role="viewer", sync_to_thread=True)
     def add_token(data: Annotated[TokenOrder, Body(description="Its name, and what it may do")]) -> TokenAdded:
+        if _requester().via == "token":
+            raise RequestError(
+                "session_needed",
+                "token: a token makes no other, which could outlive it; log in, or run `headrace token add` on the machine",
+                403,
+            )
         _check(data.role, f"the token would be {data.role}")
         ends = None if data.days is None else datetime.now(UTC) + timedelta(days=data.days)
         return TokenAdded(*worker.logins.tokens.add(data.name, data.role, _requester().person, ends))
