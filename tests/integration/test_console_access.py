@@ -236,6 +236,16 @@ def test_one_s_own_sessions_are_shown_and_ended(opened: Door) -> None:
     assert not there.session["logged_in"]
 
 
+def test_what_a_proxy_asks_for_by_itself_is_no_token(opened: Door) -> None:
+    basic = {"authorization": "Basic b2xnYTpnYXRl"}
+    assert 401 == opened.client().get("/api/v1/sources", headers=basic).status_code
+    person = opened.logged_in()
+    assert 200 == person.get("/api/v1/sources", headers=basic).status_code
+    assert 200 == person.post("/api/v1/notice", headers=basic).status_code
+    assert 403 == person.post("/api/v1/notice", headers={**basic, "x-csrf-token": "another"}).status_code
+    assert 401 == person.get("/api/v1/sources", headers={"authorization": "Bearer hr_unknown"}).status_code
+
+
 def test_a_token_cannot_do_what_is_for_people(opened: Door) -> None:
     owner = opened.worker.logins.people.of_email(EMAIL).id
     order = {"current": PASSWORD, "password": "some other long words"}

@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
+import socket
 import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pyarrow.parquet as pq
 import pytest
 
 from headrace import cli
+from headrace.app.folder import WORKER_SOCKET, short_path
 from server import NewSource, Server
 
 PATIENCE_SECONDS = 30.0
@@ -131,3 +135,34 @@ def test_a_job_that_fails_in_the_worker_is_explained(server: Server, source: New
     assert (1, "") == (code, out.getvalue())
     assert "error: " in err.getvalue()
     assert "nonesuch" in err.getvalue()
+
+
+def test_a_download_whose_reader_goes_before_the_first_row_is_ended(tmp_path: Path) -> None:
+    with Server(tmp_path / "data", {"HEADRACE_WAREHOUSE_QUERIES_PER_PERSON": "1"}) as server:
+        wait_until_opened(server, "warehouse")
+        name, descriptor = short_path(server.data / WORKER_SOCKET)
+        door = httpx.HTTPTransport(uds=name)
+        with httpx.Client(transport=door, base_url="http://headrace/api/v1", timeout=PATIENCE_SECONDS) as client:
+            endless = {"sql": "SELECT count(*) FROM range(100000000000) endless (n) WHERE n % 7 = 9"}
+
+            def until(status: int) -> None:
+                ends = time.monotonic() + PATIENCE_SECONDS
+                found = None
+                while status != found and time.monotonic() < ends:
+                    time.sleep(0.05)
+                    found = client.post("/queries", json={"sql": "SELECT 1"}).status_code
+                assert status == found, server.tail()
+
+            with contextlib.suppress(httpx.ReadTimeout):
+                client.post("/queries/csv", json=endless, timeout=1.0)
+            until(200)
+            with socket.socket(socket.AF_UNIX) as reader:  # the control: as long as somebody waits it runs
+                reader.connect(name)
+                body = json.dumps(endless).encode()
+                reader.sendall(
+                    b"POST /api/v1/queries/csv HTTP/1.1\r\nHost: headrace\r\nContent-Type: application/json\r\n"
+                    b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+                )
+                until(429)
+            until(200)
+        os.close(descriptor)

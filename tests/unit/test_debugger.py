@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.debugger import history
+from headrace.debugger import streams as streaming
 from headrace.debugger.choice import Choice, Wanted
 from headrace.debugger.position import LEAP, Position
 from headrace.debugger.shown import Shown, stored
@@ -402,6 +403,25 @@ def test_a_stream_too_many_is_refused_and_one_that_ended_makes_room() -> None:
         assert Start(Position("log1", {0: 1})) == await streams.start(None)
 
     run(check)
+
+
+def test_nobody_takes_all_streams_and_none_slips_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "MOST_OF_ONE", 1)
+
+    async def check(_: ListLog, streams: Streams) -> None:
+        start = await streams.start(None, owner="ada")
+        async with aclosing(streams.frames(ALL, start, "ada")) as one:  # type: ignore[type-var]
+            await anext(one)
+            with pytest.raises(RequestError, match="1 of your streams are open"):
+                await streams.start(None, owner="ada")
+            with pytest.raises(
+                RequestError, match="1 of your streams are open"
+            ):  # it had started before the first was open
+                await anext(streams.frames(ALL, start, "ada"))
+            assert start == await streams.start(None, owner="bob")
+        assert start == await streams.start(None, owner="ada")
+
+    run(check, most=9)
 
 
 def test_nothing_stays_open_when_nobody_watches() -> None:

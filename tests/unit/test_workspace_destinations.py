@@ -15,6 +15,7 @@ from alembic import config as alembic_config
 
 from headrace.errors import ConfigError, NotFoundError
 from headrace.workspace import database, secret_settings
+from headrace.workspace.audit import Choice
 from headrace.workspace.records import Destination
 from headrace.workspace.secret_settings import Owner, is_secret, masked, without_secrets
 from headrace.workspace.workspace import DATABASE_FILE, SECRET_FILE, Workspace
@@ -348,3 +349,33 @@ def test_of_a_secret_web_address_only_the_host_is_shown_and_its_path_is_masked_i
     assert "POST /services/T0/*** to hooks.example" == without_secrets(
         f"POST /services/T0/{HOOK_TOKEN} to hooks.example", {"hook_url": HOOK}
     )
+
+
+# several changes as one
+
+
+def test_changes_together_hold_as_a_whole_or_not_at_all(workspace: Workspace) -> None:
+    workspace.add_destination("made", "Order desk", ["mails"], {"hook_url": HOOK})
+    before, revision = workspace.destination("order-desk"), workspace.revision()
+
+    @workspace.together()
+    def wrong() -> None:
+        workspace.rename_destination("order-desk", "Desk")
+        workspace.pause_destination("order-desk")
+        assert workspace.destination("order-desk").nickname == "Desk"  # seen within
+        workspace.connect_destination("order-desk", ["nowhere"])
+
+    with pytest.raises(NotFoundError):
+        wrong()
+    assert workspace.destination("order-desk") == before
+    assert workspace.revision() == revision
+
+    with workspace.together():
+        workspace.rename_destination("order-desk", "Desk")
+        with pytest.raises(NotFoundError):
+            workspace.connect_destination("order-desk", ["nowhere"])
+        workspace.connect_destination("order-desk", ["shop"])
+    after = workspace.destination("order-desk")
+    assert (after.nickname, set(after.sources)) == ("Desk", {"mails", "shop"})
+    verbs = [entry.verb for entry in workspace.audit().entries(Choice(), 10) if entry.kind == "destination"]
+    assert len(verbs) == 2  # added; then renamed and connected in one

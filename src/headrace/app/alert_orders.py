@@ -53,10 +53,11 @@ class AlertOrders:
         """Raises ConfigError and NotFoundError; then nothing has changed."""
         self._alerts.alert(slug)
         subject_is_there(self._workspace, change.settings or {})
-        if change.settings or change.channels is not None or change.nickname is not None:
-            self._alerts.set_alert(slug, change.settings or {}, change.channels, change.nickname)
-        if change.paused is not None:
-            (self._alerts.pause if change.paused else self._alerts.resume)(slug)
+        with self._workspace.together():
+            if change.settings or change.channels is not None or change.nickname is not None:
+                self._alerts.set_alert(slug, change.settings or {}, change.channels, change.nickname)
+            if change.paused is not None:
+                (self._alerts.pause if change.paused else self._alerts.resume)(slug)
         return self.one(slug)
 
     def remove(self, slug: str) -> AlertShown:

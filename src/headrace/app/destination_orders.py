@@ -74,7 +74,8 @@ class DestinationOrders:
         for source in added:
             if self._workspace.source(source).removed_at is not None:
                 raise NotFoundError(f"destination: the source {source} was removed; connect another one")
-        self._apply(record, change, added, [] if wanted is None else [s for s in record.sources if s not in wanted])
+        with self._workspace.together():
+            self._apply(record, change, added, [] if wanted is None else [s for s in record.sources if s not in wanted])
         self._notice()
         return self.one(slug)
 

@@ -57,7 +57,7 @@ class _Query:
     def __init__(self, order: QueryOrder, who: Requester, slug: str) -> None:
         self.id = secrets.token_urlsafe(12)
         self.order = order
-        self.owner = owner(who)
+        self.owner = who.owner
         self.asked_by = who.name
         self.slug = slug
         self.stop = Stop()
@@ -84,11 +84,6 @@ class _Query:
             None,
             self.problem,
         )
-
-
-def owner(who: Requester) -> str:
-    """Whose query it is: a person's, however they came, or a token's."""
-    return f"person {who.person}" if who.person is not None else f"{who.via} {who.name}"
 
 
 class Queries:
@@ -163,7 +158,7 @@ class Queries:
     def _mine(self, id_: str, who: Requester) -> _Query:
         """Raises NotFoundError, also for another's."""
         query = self._by_id.get(id_)
-        if query is None or (query.owner != owner(who) and not may(who.role, "admin")):
+        if query is None or (query.owner != who.owner and not may(who.role, "admin")):
             raise NotFoundError("query: there is no such query of yours, or it is long over; ask again")
         return query
 
@@ -178,7 +173,7 @@ class Queries:
 
     def every(self, who: Requester) -> Sequence[QueryShown]:
         with self._turn:
-            found = [q for q in self._by_id.values() if q.owner == owner(who) or may(who.role, "admin")]
+            found = [q for q in self._by_id.values() if q.owner == who.owner or may(who.role, "admin")]
             return [query.shown() for query in reversed(found)]
 
     def cancel(self, id_: str, who: Requester) -> None:
@@ -232,9 +227,9 @@ class Queries:
             query = self._mine(id_, who)
         return CsvOrder(query.order.sql, query.slug, spreadsheet)
 
-    def download(self, order: CsvOrder, who: Requester) -> Download:
+    def download(self, order: CsvOrder, who: Requester, stop: Stop) -> Download:
         found = self._opened(order.warehouse)
-        stop, mine, held = Stop(), owner(who), ExitStack()
+        mine, held = who.owner, ExitStack()
         with self._turn:
             self._check_room(mine)
             self._downloads.setdefault(mine, []).append(stop)

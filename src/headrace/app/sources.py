@@ -161,12 +161,13 @@ class SourceHouse:
         """Raises ConfigError and NotFoundError; what can be wrong comes first, and then nothing has changed."""
         source = self._live(slug)
         nickname = None if change.nickname is None else of_workspace.nickname(change.nickname)
-        if change.settings:
-            source = self._workspace.set_settings(slug, change.settings)
-        if nickname is not None and nickname != source.nickname:
-            source = self._workspace.rename(slug, nickname)
-        if change.enabled is not None and change.enabled != source.enabled:
-            source = self._workspace.enable(slug) if change.enabled else self._workspace.disable(slug)
+        with self._workspace.together():
+            if change.settings:
+                source = self._workspace.set_settings(slug, change.settings)
+            if nickname is not None and nickname != source.nickname:
+                source = self._workspace.rename(slug, nickname)
+            if change.enabled is not None and change.enabled != source.enabled:
+                source = self._workspace.enable(slug) if change.enabled else self._workspace.disable(slug)
         self._notice()
         return source_shown.shown(source)
 

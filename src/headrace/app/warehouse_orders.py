@@ -116,12 +116,14 @@ class WarehouseOrders:
             names.nickname(change.nickname)
         if change.settings:
             _check_admin()
-            record = self._workspace.set_warehouse_settings(slug, change.settings)
-        if change.nickname is not None and change.nickname != record.nickname:
-            record = self._workspace.rename_warehouse(slug, change.nickname)
-        if change.paused is not None and change.paused != record.paused:
-            paused = change.paused
-            record = self._workspace.pause_warehouse(slug) if paused else self._workspace.resume_warehouse(slug)
+        with self._workspace.together():
+            if change.settings:
+                record = self._workspace.set_warehouse_settings(slug, change.settings)
+            if change.nickname is not None and change.nickname != record.nickname:
+                record = self._workspace.rename_warehouse(slug, change.nickname)
+            if change.paused is not None and change.paused != record.paused:
+                paused = change.paused
+                record = self._workspace.pause_warehouse(slug) if paused else self._workspace.resume_warehouse(slug)
         self._warehouses.notice()
         return warehouse_shown.shown(record)
 

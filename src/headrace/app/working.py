@@ -48,7 +48,9 @@ from headrace.console.front import front
 from headrace.console.logins import Logins
 from headrace.console.status import Status, status, summed
 from headrace.console.tracing import Trace
+from headrace.console.turns import Turns
 from headrace.delivery.trying import TrialOrder, Tried
+from headrace.errors import RequestError
 from headrace.log.base import Hourly, Tally
 from headrace.log.sqlite import SqliteLog
 from headrace.warehouses.base import QueryResult
@@ -64,6 +66,8 @@ KNOWN_SECONDS: Final = 10.0
 API_THREADS: Final = 32
 """What waits for a warehouse or a tool holds one; a login, a status or a cancellation must not have to wait for those. A loop's own number
 is that of the cores and four."""
+TURN_SECONDS: Final = 10.0
+"""So long a report waits while others ask; queries of the SQL page run in threads of their own and have limits of their own."""
 
 
 class Worker:
@@ -80,6 +84,7 @@ class Worker:
         self._sources_turn = threading.Lock()
         self._status_readers = self.archive.readers()
         self._status_turn = threading.Lock()
+        self._turns = Turns(API_THREADS // 4, API_THREADS // 4, TURN_SECONDS, _busy)
         self.replays = ReplayOrders(config, self._workspace, self.archive.readers)
         self.deliveries = Deliveries(config, self._workspace, self.archive.readers)
         self.warehouses = Warehouses(
@@ -166,8 +171,8 @@ class Worker:
         return self.status(within_seconds=KNOWN_SECONDS)
 
     def query(self, sql: str, max_rows: int, timeout_seconds: float, slug: str | None) -> QueryResult:
-        warehouse = self.warehouses.one(slug).opened()
-        return warehouse.query(sql, max_rows=max_rows, timeout_seconds=timeout_seconds)
+        with self._asked(slug) as found:
+            return found.warehouse.query(sql, max_rows=max_rows, timeout_seconds=timeout_seconds)
 
     def _opened(self, slug: str | None) -> OpenWarehouse:
         loading = self.warehouses.one(slug)
@@ -175,7 +180,8 @@ class Worker:
 
     @contextmanager
     def _asked(self, slug: str | None) -> Iterator[OpenWarehouse]:
-        yield self._opened(slug)
+        with self._turns.one():
+            yield self._opened(slug)
 
     def _ask(self, sql: str, slug: str | None) -> QueryResult:
         limits = self._config.warehouse
@@ -186,8 +192,8 @@ class Worker:
 
     def arrow(self, sql: str, max_rows: int, timeout_seconds: float, slug: str | None) -> Any:
         """A pyarrow.Table."""
-        warehouse = self.warehouses.one(slug).opened()
-        return warehouse.arrow(sql, max_rows=max_rows, timeout_seconds=timeout_seconds)
+        with self._asked(slug) as found:
+            return found.warehouse.arrow(sql, max_rows=max_rows, timeout_seconds=timeout_seconds)
 
     def try_out(self, slug: str, order: TrialOrder) -> Tried:
         return destination_trials.try_out(self._config, self._workspace, slug, order)
@@ -222,6 +228,11 @@ class Worker:
             reader.close()
         self.logins.close()
         self._workspace.close()
+
+
+def _busy() -> RequestError:
+    text = "query: more ask the warehouses now than can be answered at once; try again in a moment"
+    return RequestError("too_many_queries", text, 429, retry_after_seconds=2.0)
 
 
 class _Server(uvicorn.Server):

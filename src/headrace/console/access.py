@@ -27,6 +27,11 @@ class Requester(msgspec.Struct, frozen=True):
     person: int | None = None
     email: str = ""
 
+    @property
+    def owner(self) -> str:
+        """Whose something is: a person's, however they came, or a token's."""
+        return f"person {self.person}" if self.person is not None else f"{self.via} {self.name}"
+
 
 INSIDER: Final = Requester("command line", "owner", "socket")
 """Whoever can open the socket in the data folder can read and write all of that folder anyway."""

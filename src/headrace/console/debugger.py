@@ -16,7 +16,7 @@ from litestar.openapi.spec import Example
 from litestar.params import FromPath, FromQuery, QueryParameter
 from litestar.response import Stream
 
-from headrace.console.access import Connection
+from headrace.console.access import REQUESTER, Connection
 from headrace.console.problems import Problem, problem
 from headrace.console.tracing import Trace
 from headrace.debugger.choice import Choice, Wanted, Wish
@@ -83,9 +83,9 @@ class Streaming(Protocol):
     @property
     def is_ended(self) -> bool: ...
 
-    async def start(self, after: str | None, *, is_jump: bool = False) -> Start: ...
+    async def start(self, after: str | None, *, is_jump: bool = False, owner: str = "") -> Start: ...
 
-    def frames(self, choice: Choice, start: Start) -> AsyncIterator[Frame]: ...
+    def frames(self, choice: Choice, start: Start, owner: str = "") -> AsyncIterator[Frame]: ...
 
 
 class Debugging(Protocol):
@@ -135,8 +135,12 @@ def routes(of: Worker, allowed: Allowed) -> list[Any]:
         """Server-sent events: `frame` (see the schema Frame; its id goes on after it, as `after` or as Last-Event-ID), and `end` with a problem
         when the server will not go on."""
         choice = Choice(wanted)
-        start = await of.debugger.streams.start(request.headers.get("last-event-id") or after, is_jump=jump)
-        frames = _told(of.debugger.streams, choice, start, lambda: allowed(request, request.route_handler))
+        who = REQUESTER.get()
+        owner = who.owner if who is not None else ""
+        start = await of.debugger.streams.start(
+            request.headers.get("last-event-id") or after, is_jump=jump, owner=owner
+        )
+        frames = _told(of.debugger.streams, choice, start, lambda: allowed(request, request.route_handler), owner)
         return Stream(frames, media_type=EVENT_STREAM, headers={"cache-control": "no-store", "x-accel-buffering": "no"})
 
     @get("/debugger/events", role="viewer", sync_to_thread=True, dependencies=CHOSEN)
@@ -170,14 +174,14 @@ def routes(of: Worker, allowed: Allowed) -> list[Any]:
 
 
 async def _told(
-    streams: Streaming, choice: Choice, start: Start, check: Callable[[], Awaitable[None]]
+    streams: Streaming, choice: Choice, start: Start, check: Callable[[], Awaitable[None]], owner: str = ""
 ) -> AsyncIterator[bytes]:
     """Until the server ends, or whoever watches may not any more."""
     loop = asyncio.get_running_loop()
     checked_at = loop.time()
     yield b"retry: 1000\n\n"
     try:
-        async with aclosing(streams.frames(choice, start)) as frames:  # type: ignore[type-var]  # it is a generator
+        async with aclosing(streams.frames(choice, start, owner)) as frames:  # type: ignore[type-var]  # it is a generator
             async for frame in frames:
                 if loop.time() - checked_at >= ALLOWED_SECONDS:
                     checked_at = loop.time()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hmac
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
@@ -15,6 +13,7 @@ from litestar.connection import ASGIConnection
 from headrace.config import ConsoleConfig
 from headrace.console.access import Requester, named
 from headrace.console.attempts import ACCOUNT, ACCOUNT_HERE, CODE, PEER, Attempts, Limit
+from headrace.console.turns import Turns
 from headrace.console.ways import Way, is_own, network, way
 from headrace.errors import HeadraceError, RequestError
 from headrace.workspace import passwords
@@ -29,6 +28,8 @@ Connection = ASGIConnection[Any, Any, Any, Any]
 SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 CSRF_HEADER: Final = "x-csrf-token"
 _HASHING: Final = 2
+"""A hash takes 19 MB for a while: few at once, whoever asks."""
+_WAITING: Final = 8
 _HASHING_SECONDS: Final = 5.0
 _LONGEST_PASSWORD: Final = 1_000
 
@@ -53,7 +54,7 @@ class Logins:
         self.tokens = workspace.tokens()
         self.audit = workspace.audit()
         self._attempts = Attempts()
-        self._hashing = threading.BoundedSemaphore(_HASHING)
+        self._hashing = Turns(_HASHING, _WAITING, _HASHING_SECONDS, _busy)
         self._noting = ThreadPoolExecutor(1, "sessions")
         self.idle = timedelta(hours=config.session_idle_hours)
         self.lasts = timedelta(hours=config.session_hours)
@@ -66,9 +67,9 @@ class Logins:
 
     def who(self, connection: Connection) -> Requester | None:
         """Raises RequestError for a token that is not known, and for a change that no page of this console asked for."""
-        bearer = connection.headers.get("authorization")
-        if bearer is not None:
-            return self._of_token(bearer)
+        clear = _bearer(connection)
+        if clear is not None:
+            return self._of_token(clear)
         known = self.known(connection)
         if known is None:
             return None
@@ -78,7 +79,7 @@ class Logins:
 
     def known(self, connection: Connection) -> Known | None:
         """The live session of the cookie."""
-        if "authorization" in connection.headers:  # it asks as a program, whatever else it has with it
+        if _bearer(connection) is not None:  # it asks as a program, whatever else it has with it
             return None
         clear = connection.cookies.get(self.cookie)
         known = self.sessions.known(clear, idle=self.idle) if clear else None
@@ -90,9 +91,8 @@ class Logins:
         """What the pages of a session send with every change."""
         return self._digest(f"csrf:{digest}")
 
-    def _of_token(self, bearer: str) -> Requester:
-        scheme, _, clear = bearer.partition(" ")
-        token = self.tokens.known(clear.strip()) if scheme.lower() == "bearer" else None
+    def _of_token(self, clear: str) -> Requester:
+        token = self.tokens.known(clear)
         if token is None or token.acts_as is None:
             raise RequestError(
                 "token_unknown",
@@ -142,7 +142,7 @@ class Logins:
                     403,
                 )
             self._attempts.give_back(tries)
-        with self._turn():
+        with self._hashing.one():
             person = self.people.add_first(email, name, password)
         return self._begin(connection, found, person)
 
@@ -152,7 +152,7 @@ class Logins:
         person, kept = self.people.password_of(email)
         tries = self._tries(connection, found, email.strip().casefold()[:300], person)
         self._take(tries)
-        with self._turn():
+        with self._hashing.one():
             fits = passwords.fits(kept, password[:_LONGEST_PASSWORD])
         if not fits or person is None or person.disabled_at is not None:
             self._note_failed(person, found)
@@ -165,7 +165,7 @@ class Logins:
         found = self.check_origin(connection)
         tries = [(f"peer {network(found.peer)}", PEER)]
         self._take(tries)
-        with self._turn():
+        with self._hashing.one():
             person = self.people.take_up(code, password)
         self._attempts.give_back(tries)
         return self._begin(connection, found, person)
@@ -175,7 +175,7 @@ class Logins:
         tries = [(f"own {known.session.person}", ACCOUNT_HERE)]
         self._take(tries)
         kept = self.people.password_of(known.email)[1]
-        with self._turn():
+        with self._hashing.one():
             if not passwords.fits(kept, current[:_LONGEST_PASSWORD]):
                 raise RequestError("password_refused", "password: the present one is another; try again", 403)
             self.people.set_password(known.session.person, password, but=known.session.digest)
@@ -207,16 +207,6 @@ class Logins:
                 "too_many_tries", f"login: that was tried too often; try again in {max(1, round(wait))} s", 429, wait
             )
 
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """A hash takes 19 MB for a while: few at once, whoever asks."""
-        if not self._hashing.acquire(timeout=_HASHING_SECONDS):
-            raise RequestError("too_many_tries", "login: many log in at this moment; try again in 5 s", 429, 5.0)
-        try:
-            yield
-        finally:
-            self._hashing.release()
-
     def _browser(self, person: int) -> str:
         return f"{person}.{self._digest(f'browser:{person}')}"
 
@@ -230,6 +220,16 @@ class Logins:
 
 
 _ORIGIN: Final = "request: it does not come from a page of this console; open the console itself, and see docs/console-access.md if it is behind a proxy"
+
+
+def _busy() -> RequestError:
+    return RequestError("too_many_tries", "login: many log in at this moment; try again in 5 s", 429, 5.0)
+
+
+def _bearer(connection: Connection) -> str | None:
+    """The token, if one was sent. What a proxy before the console asks for by itself (Basic and others) is none of ours."""
+    scheme, _, clear = connection.headers.get("authorization", "").partition(" ")
+    return clear.strip() if scheme.lower() == "bearer" else None
 
 
 def lowered(connection: Connection) -> Mapping[str, str]:

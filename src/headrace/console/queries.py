@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol, cast
 
 import msgspec
-from litestar import Response, delete, get, post
+from litestar import Request, Response, delete, get, post
 from litestar.concurrency import sync_to_thread
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import Body, FromPath, QueryParameter
@@ -18,7 +18,7 @@ from litestar.response import Stream
 from headrace.console.access import REQUESTER, Requester
 from headrace.console.problems import Problem
 from headrace.errors import RequestError
-from headrace.warehouses.base import CellKind
+from headrace.warehouses.base import CellKind, Stop
 
 MOST_CHARACTERS: Final = 100_000
 MOST_WAIT_SECONDS: Final = 25.0
@@ -142,8 +142,8 @@ class Queries(Protocol):
 
     def cancel(self, id_: str, who: Requester) -> None: ...
 
-    def download(self, order: CsvOrder, who: Requester) -> Download:
-        """Runs already: an error of the beginning is raised here."""
+    def download(self, order: CsvOrder, who: Requester, stop: Stop) -> Download:
+        """Runs already, and its first rows are there: an error of the beginning is raised here. `stop` ends it, before this returns too."""
         ...
 
     def csv_order(self, id_: str, who: Requester, *, spreadsheet: bool) -> CsvOrder: ...
@@ -201,13 +201,18 @@ def routes(worker: Worker) -> list[Any]:
         return await until_over(id_, 2.0)
 
     @post("/queries/csv", role="viewer", status_code=200, responses=_CSV_ANSWER)
-    async def download_csv(data: Annotated[CsvOrder, Body(description="One SELECT")]) -> Stream:
-        return _streamed(await sync_to_thread(worker.queries.download, data, _who()))
+    async def download_csv(request: Request[Any, Any, Any], data: Annotated[CsvOrder, Body(description="One SELECT")]) -> Stream:  # fmt: skip
+        return await _downloaded(worker.queries, data, request)
 
     @get("/queries/{id_:str}/csv", role="viewer", responses=_CSV_ANSWER)
-    async def download_query_csv(id_: FromPath[str], spreadsheet: Spreadsheet = False) -> Stream:  # noqa: FBT002 -- of the query string
-        order = worker.queries.csv_order(id_, _who(), spreadsheet=spreadsheet)
-        return _streamed(await sync_to_thread(worker.queries.download, order, _who()))
+    async def download_query_csv(
+        request: Request[Any, Any, Any],
+        id_: FromPath[str],
+        spreadsheet: Spreadsheet = False,  # noqa: FBT002 -- of the query string
+    ) -> Stream:
+        return await _downloaded(
+            worker.queries, worker.queries.csv_order(id_, _who(), spreadsheet=spreadsheet), request
+        )
 
     @get("/warehouses/{slug:str}/columns", role="viewer", sync_to_thread=True)
     def list_columns(slug: FromPath[str]) -> WarehouseColumns:
@@ -229,6 +234,18 @@ def _who() -> Requester:
     if who is None:
         raise RequestError("login_required", "login: this needs a login; send a token, or log in again", 401)
     return who
+
+
+async def _downloaded(queries: Queries, order: CsvOrder, request: Request[Any, Any, Any]) -> Stream:
+    """Whoever asks may go away before the first row is there: then the query ends, too."""
+    stop = Stop()
+    ready = asyncio.ensure_future(sync_to_thread(queries.download, order, _who(), stop))
+    gone = asyncio.ensure_future(request.receive())  # all that can come behind the body
+    await asyncio.wait({ready, gone}, return_when=asyncio.FIRST_COMPLETED)
+    if not ready.done():
+        stop.stop()
+    gone.cancel()
+    return _streamed(await ready)
 
 
 def _streamed(download: Download) -> Stream:

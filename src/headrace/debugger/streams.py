@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -17,6 +18,8 @@ from headrace.log.base import LogReader
 _T = TypeVar("_T")
 
 MOST_STREAMS: Final = 50
+MOST_OF_ONE: Final = 12
+"""Streams of the same person or token, so that nobody takes all."""
 TICK_SECONDS: Final = 0.1
 IDLE_SECONDS: Final = 1.0
 """A stream says so often that it is there, though nothing comes."""
@@ -50,29 +53,39 @@ class Streams:
         self._now = now
         self._thread = ThreadPoolExecutor(1, "debugger")
         self._slices: Slices | None = None
-        self._open = 0
+        self._open: Counter[str] = Counter()
+        """Streams by owner."""
         self._is_ended = False
 
     @property
     def is_ended(self) -> bool:
         return self._is_ended
 
-    async def start(self, after: str | None, *, is_jump: bool = False) -> Start:
+    async def start(self, after: str | None, *, is_jump: bool = False, owner: str = "") -> Start:
         """Where a stream begins: at `after`, or at the log's end. With `is_jump` at the end too, and it is counted how many entries after `after`
-        are passed over. Raises RequestError: too many streams, or a position of another log."""
-        if self._open >= self._most_streams:
-            raise RequestError(
-                "too_many_streams",
-                f"debugger: {self._open} streams are open, as many as there may be; close a page that shows the debugger, then try again",
-                429,
-            )
+        are passed over. `owner` is whose stream it will be. Raises RequestError: too many streams, or a position of another log."""
+        self._check_room(owner)
         position = Position.read(after) if after is not None else None
         return await self._in_thread(self._found_start, position, is_jump)
 
-    async def frames(self, choice: Choice, start: Start) -> AsyncIterator[Frame]:
-        """What fits is told every tick; that nothing came or fitted, every `idle_seconds`. Who does not take a frame is not read for."""
+    def _check_room(self, owner: str) -> None:
+        count, own = self._open.total(), self._open[owner]
+        if count < self._most_streams and own < MOST_OF_ONE:
+            return
+        are = f"{own} of your streams are open" if own >= MOST_OF_ONE else f"{count} streams are open"
+        raise RequestError(
+            "too_many_streams",
+            f"debugger: {are}, as many as there may be; close a page that shows the debugger, then try again",
+            429,
+        )
+
+    async def frames(self, choice: Choice, start: Start, owner: str = "") -> AsyncIterator[Frame]:
+        """What fits is told every tick; that nothing came or fitted, every `idle_seconds`. Who does not take a frame is not read for.
+
+        Raises RequestError, too: many may have started at the same moment."""
         loop = asyncio.get_running_loop()
-        self._open += 1
+        self._check_room(owner)
+        self._open[owner] += 1
         try:
             tail = Tail(await self._in_thread(self._opened), choice, start.position, self._now)
             passed_over, looked_at, told_at = start.passed_over, 0, loop.time() - self._idle_seconds
@@ -86,7 +99,8 @@ class Streams:
                 # At the same moments for all, so that they share what is read.
                 await asyncio.sleep(self._tick_seconds - loop.time() % self._tick_seconds)
         finally:
-            self._open -= 1
+            self._open[owner] -= 1
+            self._open = +self._open  # without owners of none
             self._thread.submit(self._close_if_unused)
 
     def end(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
@@ -162,6 +163,7 @@ class Database:
         sa.event.listen(self._engine, "connect", _configure)
         sa.event.listen(self._engine, "begin", _begin)
         self._writing = self._engine.execution_options(immediate=True)
+        self._of_thread = threading.local()
         try:
             self._prepare(lock_file)
         except BaseException:
@@ -170,19 +172,34 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """One read transaction: everything in it sees the same moment. Never waits for a writer.
+        """One read transaction: everything in it sees the same moment. Never waits for a writer; within a write of the same thread it is a part
+        of that.
 
         Raises RetryableError or ConfigError."""
+        writing = getattr(self._of_thread, "writing", None)
+        if writing is not None:
+            yield writing
+            return
         with self._translated("read"), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """One write transaction, alone among all processes from its first moment; rolled back by any error.
+        """One write transaction, alone among all processes from its first moment; rolled back by any error. Writes of the same thread within it
+        are parts of it: they hold when it does, and one that fails leaves the others alone where its error is caught.
 
         Raises RetryableError (others write for too long, disk full) or ConfigError; nothing is stored then."""
+        writing = getattr(self._of_thread, "writing", None)
+        if writing is not None:
+            with self._translated("write"), writing.begin_nested():
+                yield writing
+            return
         with self._translated("write"), self._writing.begin() as connection, self._watched(connection):
-            yield connection
+            self._of_thread.writing = connection
+            try:
+                yield connection
+            finally:
+                self._of_thread.writing = None
 
     def close(self) -> None:
         self._engine.dispose()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -103,6 +104,12 @@ class Workspace:
     def setup_code(self) -> str:
         """What a stranger does not know: it makes the first owner from another machine. Nobody else can be made by it."""
         return setup_code(self.secret)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What this thread changes inside holds as a whole, or not at all after an error."""
+        with self._database.write():
+            yield
 
     def revision(self) -> int:
         """Counts up with every change. Cheap enough to be asked twice a second by each process."""

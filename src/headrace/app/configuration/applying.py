@@ -76,7 +76,8 @@ class Configuration:
         told: list[str] = []
         for one in _in_order(wanted):
             try:
-                told.append(self._do(one))
+                with self._workspace.together():
+                    told.append(self._do(one))
             except HeadraceError as error:
                 return Applied(plan, tuple(done), tuple(filter(None, told)), f"{one.change.title}: {error}")
             done.append(one.change.title)
