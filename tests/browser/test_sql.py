@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from browser.conftest import Console
 
@@ -51,6 +51,22 @@ def test_an_example_runs_is_drawn_and_its_tab_outlives_a_reload(open_page: Open,
     expect(page.get_by_role("img", name=re.compile("^scatter chart"))).to_be_visible()
     page.reload()
     expect(page.locator(".cm-content")).to_contain_text("FROM email.messages m")
+
+
+def test_run_works_before_the_editors_code_has_come(open_page: Open, console: Console) -> None:
+    page = open_page(console)
+    page.locator("h1").first.wait_for()
+    held: list[Route] = []
+    page.route("**/codemirror-*.js", held.append)
+    page.evaluate(
+        "path => { history.pushState({}, '', path); dispatchEvent(new PopStateEvent('popstate')) }",
+        f"/sql?q={quote('SELECT 6 * 7 AS answer; SELECT 2')}",
+    )
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_role("grid", name="Answer").get_by_role("gridcell", name="42")).to_be_visible()
+    assert len(held) == 1
+    held[0].continue_()
+    expect(page.locator(".cm-content")).to_contain_text("6 * 7")
 
 
 def test_completion_knows_columns_by_alias_and_tables_by_schema(open_page: Open, console: Console) -> None:
