@@ -57,19 +57,20 @@ export class Resource<T> {
 
 /**
  * A resource of a component: loads at once and again whenever something that `load` reads before its first await has changed,
- * every `everySeconds` while the page is visible, and stops with the component.
+ * every `everySeconds` while the page is visible, and stops with the component. They may follow from what was answered.
  */
-export function resource<T>(load: (signal: AbortSignal) => Promise<T>, options: { everySeconds?: number } = {}): Resource<T> {
+export function resource<T>(load: (signal: AbortSignal) => Promise<T>, options: { everySeconds?: number | ((data: T | undefined) => number) } = {}): Resource<T> {
   const found = new Resource<T>(load)
   $effect(() => {
     void found.reload()
     return () => found.stop()
   })
   $effect(() => {
-    if (!options.everySeconds) return
+    const seconds = typeof options.everySeconds === 'function' ? options.everySeconds(found.data) : options.everySeconds
+    if (!seconds) return
     const timer = setInterval(() => {
       if (!document.hidden && !found.busy) void found.reload()
-    }, options.everySeconds * 1000)
+    }, seconds * 1000)
     return () => clearInterval(timer)
   })
   return found
