@@ -112,6 +112,13 @@ Open = Callable[..., Page]
 
 @pytest.fixture
 def open_page(chromium: Browser) -> Iterator[Open]:
+    """Of one test; see `opening`."""
+    with opening(chromium) as open_page:
+        yield open_page
+
+
+@contextmanager
+def opening(chromium: Browser) -> Iterator[Open]:
     """`open_page(console, "/sources")`: a page of somebody who is logged in; `width`, `height`, `theme` ("light", "dark"), `state` as wanted.
 
     At the end it fails where a page asked another host, logged an error or broke the content security policy. `allowed` are parts of logged

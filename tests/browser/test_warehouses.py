@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 import postgresql_server
 from browser.conftest import Console, Open
-from browser.looks import beside, violations
 
 MARKUP = "<img src=x onerror=alert(1)>"
 
@@ -78,28 +76,6 @@ def test_scripts_in_names_and_values_stay_text(empty_console: Console, open_page
     page.get_by_role("button", name="Show 50 rows").click()
     expect(page.get_by_role("region", name="Rows, newest first")).to_contain_text(MARKUP)
     assert 0 == page.locator("img[src=x]").count()
-
-
-@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 360)])
-def test_pages_of_a_warehouse_and_the_model_have_no_barrier_and_fit_a_phone(
-    console: Console, open_page: Open, theme: str, width: int
-) -> None:
-    page: Page = open_page(console, "/warehouses", theme=theme, width=width)
-    for path, shown in (
-        ("/warehouses/_add/postgresql", "Add PostgreSQL"),
-        *(
-            (f"/warehouses/warehouse/{tab}", "Warehouse")
-            for tab in ("", "tables", "loads", "misfits", "jobs", "settings")
-        ),
-        ("/warehouses/warehouse/selection", "Warehouse"),
-        ("/warehouses/warehouse/tables/selligent/tracks", "Warehouse"),
-        *((f"/email-model/{tab}", "E-mail model") for tab in ("", "rules", "goals", "labels")),
-    ):
-        page.goto(path)
-        expect(page.get_by_role("heading", name=shown, exact=True)).to_be_visible()
-        expect(page.get_by_role("status", name="Loading")).to_have_count(0)
-        assert [] == violations(page), path
-        assert (width, []) == (page.evaluate("() => document.documentElement.scrollWidth"), beside(page)), path
 
 
 def test_a_label_is_tried_and_saved_after_its_consequences_were_shown(console: Console, open_page: Open) -> None:

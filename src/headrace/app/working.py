@@ -39,7 +39,7 @@ from headrace.app.tracing import Tracer
 from headrace.app.warehouse_orders import WarehouseOrders
 from headrace.app.warehouses import Warehouses
 from headrace.config import Config
-from headrace.console.access import insider
+from headrace.console.access import inside, who_of_both
 from headrace.console.api import Health, api
 from headrace.console.books import sum_tallies
 from headrace.console.campaigns import CampaignReports
@@ -264,9 +264,8 @@ def work(config: Config, descriptor: int) -> None:
 
 async def _serve(worker: Worker, config: Config, tcp: socket.socket) -> None:
     unix = folder.listen_unix(config.folder / folder.WORKER_SOCKET)
-    inside = api(worker, config.warehouse, insider)
-    outside = front(api(worker, config.warehouse, worker.logins.who), config.console)
-    servers = [_server(inside), _server(outside)]
+    answering = api(worker, config.warehouse, who_of_both(worker.logins.who))
+    servers = [_server(inside(answering)), _server(front(answering, config.console))]
     loop = asyncio.get_running_loop()
     give_threads(loop)
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -58,6 +58,28 @@ def insider(connection: Connection) -> Requester:
     return msgspec.structs.replace(INSIDER, name=login) if login.isprintable() and login else INSIDER
 
 
+_INSIDE: Final = "headrace.inside"
+
+
+def inside(api: Any) -> Callable[[Any, Any, Any], Awaitable[None]]:
+    """The ASGI application of the socket in the data folder, for `who_of_both`."""
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        scope[_INSIDE] = True  # no request can say so of itself
+        await api(scope, receive, send)
+
+    return application
+
+
+def who_of_both(outside: Who) -> Who:
+    """Of an API that answers at the socket and at an address, where `outside` tells who asks."""
+
+    def who(connection: Connection) -> Requester | None:
+        return insider(connection) if _INSIDE in connection.scope else outside(connection)
+
+    return who
+
+
 def guard(who: Who) -> Callable[[Connection, BaseRouteHandler], Awaitable[None]]:
     """Refuses who is unknown (401) and who may not (403). A route without a role is open to everybody."""
 
