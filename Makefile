@@ -31,7 +31,7 @@ help:
 	@echo "make test      every test (PYTEST_ARGS='tests/unit -k name' for some; DEPTH=full for more rounds, WORKERS=0 in one process)"
 	@echo "make check     lint, formatting, types, layers"
 	@echo "make format    write the formatting"
-	@echo "make pictures  docs/pictures anew: every page of the console with the demo's data, dark and light"
+	@echo "make pictures  docs/pictures anew: the pages that the docs show, with demo data, dark and light"
 	@echo "make bench     measure, beside nginx on the same machine (PARTS=collector,loads for some of it)"
 	@echo "make crash     kill it again and again (ROUNDS=5 SEED=1 WAREHOUSE=postgresql, or DELIVERY=1)"
 	@echo "make dbt       dbt itself over the package in deploy/dbt, on both engines (installs it into .venv-dbt)"
@@ -80,7 +80,7 @@ format: $(VENV)/.test
 	$(BIN)/ruff format
 
 pictures: setup web
-	$(BIN)/python tests/browser/screenshots.py docs/pictures
+	$(BIN)/python tests/browser/screenshots.py --docs docs/pictures
 
 bench: $(VENV)/.test
 	@.ci/debian nginx=nginx-light pg_ctlcluster=postgresql

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from browser import demo_data
-from fault_server import FaultServer
+from fault_server import FaultServer, answers
 from server import Server
 
 OWNER: Final = {"name": "Olga Owner", "email": "olga@example.com", "password": "correct horse battery"}
@@ -79,7 +79,9 @@ def chromium(need: Callable[[str], str]) -> Iterator[Browser]:
 @contextmanager
 def furnished(data: Path, recipients: int = demo_data.RECIPIENTS) -> Iterator[Console]:
     """A workspace with an owner, the demo's data, and a destination that takes what the shop sends."""
+    refused = answers(422, b'{"error": "there is no customer with this id"}')
     with FaultServer() as tool, running(data, {"HEADRACE_ALLOWED_NETWORKS": "127.0.0.0/8"}) as console:
+        tool.behave("/orders", *[answers()] * 40, *[refused] * 3, answers())
         console.set_up()
         demo_data.load(console.data, recipients)
         order = {

@@ -1,6 +1,6 @@
 """Pictures of every page in both themes, of the demo's data: `python tests/browser/screenshots.py FOLDER [--widths 360,1280,1920] [--only sources]`.
 
-docs/pictures is made by `make pictures`."""
+docs/pictures is made by `make pictures`, with `--docs`: of the pages alone that the documentation shows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import argparse
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -18,14 +19,38 @@ from playwright.sync_api import Browser, sync_playwright
 
 from browser import pages
 from browser.conftest import Console, furnished
-from browser.pages import PAGES, settled
+from browser.pages import PAGES, Shown, settled
 
 RECIPIENTS: Final = 2_000
 SETTLED_MS: Final = 400
+DELIVERY_SECONDS: Final = 120.0
+DOCS: Final = (
+    "home",
+    "campaigns",
+    "campaign",
+    "report",
+    "sql",
+    "debugger",
+    "event",
+    "source",
+    "destination",
+    "warehouse",
+)
+
+
+def deliver(console: Console) -> None:
+    """The destination gets what the shop sent before it was there."""
+    replay = console.ask("POST", "/destinations/order-desk/replays", {"since": "1h"})["replay"]
+    ends = time.monotonic() + DELIVERY_SECONDS
+    while replay["state"] not in ("done", "failed") and time.monotonic() < ends:
+        time.sleep(0.2)
+        replay = console.ask("GET", f"/destinations/order-desk/replays/{replay['number']}")
+    if replay["state"] != "done":
+        raise SystemExit(f"pictures: the replay is {replay['state']}: {replay['text']}")
 
 
 def take(
-    browser: Browser, console: Console, names: dict[str, str], out: Path, widths: Sequence[int], only: str
+    browser: Browser, console: Console, names: dict[str, str], out: Path, widths: Sequence[int], shown: Sequence[Shown]
 ) -> list[str]:
     troubles = []
     for theme in ("light", "dark"):
@@ -40,9 +65,7 @@ def take(
             )
             page = context.new_page()
             page.on("pageerror", lambda error: troubles.append(str(error)))
-            for picture in PAGES:
-                if only and only not in picture.name:
-                    continue
+            for picture in shown:
                 page.goto(picture.path.format(**names))
                 settled(page, picture)
                 page.wait_for_timeout(SETTLED_MS)
@@ -57,8 +80,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--widths", default="1280")
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", default="", help="pages with this in their name")
+    parser.add_argument("--docs", action="store_true")
     given = parser.parse_args()
+    shown = [page for page in PAGES if given.only in page.name and (page.name in DOCS or not given.docs)]
     given.folder.mkdir(parents=True, exist_ok=True)
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -69,11 +94,10 @@ def main() -> int:
         furnished(Path(folder) / "data", RECIPIENTS) as console,
         sync_playwright() as playwright,
     ):
+        deliver(console)
         names = pages.names(console)
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        troubles = take(
-            browser, console, names, given.folder, [int(width) for width in given.widths.split(",")], given.only
-        )
+        troubles = take(browser, console, names, given.folder, [int(w) for w in given.widths.split(",")], shown)
         browser.close()
     for trouble in troubles:
         sys.stderr.write(f"thrown: {trouble}\n")

@@ -104,7 +104,7 @@ class Jobs:
             return self._known(id_)
 
     def cancel(self, id_: int) -> Job:
-        """One that waits is over at once, one that runs ends soon. Safe to call twice. Raises NotFoundError, and ConfigError for one
+        """One that waits is over at once, one that runs ends soon, however often it is told. Raises NotFoundError, and ConfigError for one
         that has ended or that cannot be ended in its middle."""
         with self._turn:
             job, stop = self._known(id_), self._stop_by_id.get(id_)
