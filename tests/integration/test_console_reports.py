@@ -12,6 +12,7 @@ from litestar.testing import TestClient
 import console_worker
 import email_tables
 import report_rows
+from headrace.app.reporting import Reporting
 from headrace.config import WarehouseConfig
 from headrace.reports.datasets import DATASETS
 from headrace.reports.model import kept
@@ -96,6 +97,20 @@ def test_rows_series_totals_and_what_is_left_are_those_of_the_mails(client: Test
     # The control: neither rates nor people of rows add up to those of all.
     assert whole[1] != pytest.approx(sum(row[2] for row in found["table"]["by_row"]) / 2)
     assert whole[2] < sum(row[3] for row in found["table"]["by_row"])
+
+
+def test_no_question_is_asked_twice(client: TestClient[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    original = Reporting._query
+
+    def counting(self: Reporting, found: Any, sql: str, step: str) -> Any:
+        asked.append(sql)
+        return original(self, found, sql, step)
+
+    monkeypatch.setattr(Reporting, "_query", counting)
+    request = {"dimensions": ["campaign_id", "device"], "measures": ["delivered"]}
+    table(client, {"request": request, "series": ["device"]})
+    assert 5 == len(set(asked)) == len(asked)  # rows, series, cells, all; and how far the model is
 
 
 def test_days_are_never_cut_and_come_in_their_order(client: TestClient[Any]) -> None:

@@ -168,6 +168,7 @@ class _Crossing:
         self._by_figures = [condition for condition in whole.filters if condition.field in MEASURES]
         self._by_values = [condition for condition in whole.filters if condition.field not in MEASURES]
         self._truncated = False
+        self._answers: dict[str, Asked] = {}
         self._now = now
 
     def crossed(self) -> Crossed:
@@ -220,11 +221,15 @@ class _Crossing:
         sort: Sequence[str] = (),
         of: ReportRequest | None = None,
     ) -> Asked:
-        found = self._ask(
-            msgspec.structs.replace(
-                of or self._request, dimensions=list(dimensions), filters=list(filters), sort=list(sort)
-            )
+        """Each question once: what rows or series are told apart by is their total, too. Of a question that was asked before, the order of its
+        rows is that of the first time."""
+        request = msgspec.structs.replace(
+            of or self._request, dimensions=list(dimensions), filters=list(filters), sort=list(sort)
         )
+        question = repr((request.dimensions, request.filters, request.since, request.until))
+        found = self._answers.get(question)
+        if found is None:
+            found = self._answers[question] = self._ask(request)
         self._truncated = self._truncated or found.truncated
         return found
 
