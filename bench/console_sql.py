@@ -16,8 +16,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from playwright.sync_api import Page, sync_playwright
 
-import figures
 from browser.conftest import running
+from figures import Figure
 
 ROWS: Final = 10_000
 ROUNDS: Final = 5
@@ -66,7 +66,7 @@ _PAINT: Final = """() => new Promise((done) => {
 })"""
 
 
-def measured(folder: str | None = None) -> list[figures.Figure]:
+def figures(folder: str | None = None) -> list[Figure]:
     with (
         tempfile.TemporaryDirectory(dir=folder) as made,
         running(Path(made) / "data") as console,
@@ -87,10 +87,10 @@ def measured(folder: str | None = None) -> list[figures.Figure]:
         browser.close()
     frames.sort()
     return [
-        figures.Figure("from the answer to its first picture", "ms", statistics.median(paints)),
-        figures.Figure("from Ctrl+Enter to its first picture", "ms", statistics.median(totals)),
-        figures.Figure("a frame while scrolling, median", "ms", statistics.median(frames)),
-        figures.Figure("a frame while scrolling, 99 of 100", "ms", frames[int(len(frames) * 0.99)]),
+        Figure("from the answer to its first picture", "ms", statistics.median(paints)),
+        Figure("from Ctrl+Enter to its first picture", "ms", statistics.median(totals)),
+        Figure("a frame while scrolling, median", "ms", statistics.median(frames)),
+        Figure("a frame while scrolling, 99 of 100", "ms", frames[int(len(frames) * 0.99)]),
     ]
 
 
@@ -107,5 +107,5 @@ def _first_paint(page: Page) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    for figure in measured(*sys.argv[1:2]):
+    for figure in figures(*sys.argv[1:2]):
         sys.stdout.write(f"{figure.what}: {figure.measured:.1f} {figure.unit}\n")

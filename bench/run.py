@@ -11,6 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import backlog
 import collector
+import console_debugger
+import console_pages
+import console_reports
+import console_sql
 import delivery
 import email_model
 import event_delivery
@@ -39,6 +43,10 @@ PARTS: Mapping[str, Callable[[], Sequence[Figure]]] = {
     "delivery": delivery.figures,
     "event_delivery": event_delivery.measured,
     "email_model": email_model.figures,
+    "console_pages": console_pages.figures,
+    "console_debugger": console_debugger.figures,
+    "console_reports": console_reports.figures,
+    "console_sql": console_sql.figures,
 }
 
 
