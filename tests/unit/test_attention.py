@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from headrace.alerts.shown import AlertShown, ChannelShown, Holding
 from headrace.console import attention
 from headrace.console.source_shown import KeyShown, SourceEntry, SourceShown
 from headrace.console.status import ArchiveStatus, DestinationStatus, WarehouseState, WarehouseStatus
@@ -121,3 +122,41 @@ def test_the_worst_comes_first() -> None:
         *attention.of_archive(ArchiveStatus("archive", "no room", ())),
     ]
     assert ["bad", "warning", "information"] == [one.severity for one in attention.ordered(mixed)]
+
+
+# alerts
+
+
+def alert(**changes: Any) -> AlertShown:
+    shown = AlertShown(
+        slug="quiet", nickname="Too quiet", condition="silent", state="well", paused=False, channels=[], settings={}, in_force={},
+        created_at=NOW, checked_at=NOW, error=None, holds=[],
+    )  # fmt: skip
+    return msgspec.structs.replace(shown, **changes)
+
+
+def test_an_alert_is_a_concern_when_somebody_was_told_or_it_cannot_be_looked_at() -> None:
+    held = Holding("shop", NOW - HOUR, NOW, "Shop is silent", "no event for 3 h", "", "See whether it sends.", "")
+    waits = msgspec.structs.replace(held, subject="mails", told_at=None, title="Mails are silent")
+    (found,) = attention.of_alert(alert(state="holds", holds=[held, waits]))
+    assert ("Too quiet: Shop is silent", "See whether it sends.", "/alerts") == (
+        found.subject,
+        found.remedy,
+        found.href,
+    )
+    assert [] == list(attention.of_alert(alert(state="waits", holds=[waits])))
+    assert [] == list(attention.of_alert(alert(state="paused", holds=[held])))
+    (found,) = attention.of_alert(alert(state="error", error="the source shop is not there"))
+    assert "cannot be checked: the source shop is not there" in found.subject
+
+
+def test_a_channel_through_which_nobody_is_told_is_broken() -> None:
+    channel = ChannelShown(
+        slug="desk", nickname="Desk", kind="slack", settings={}, in_force={}, created_at=NOW, waiting=0, lost=0, error=None,
+        failing_since=None, sent_at=NOW,
+    )  # fmt: skip
+    assert [] == list(attention.of_channel(channel))
+    failing = msgspec.structs.replace(channel, error="403 from Slack", failing_since=NOW - HOUR, waiting=2)
+    (found,) = attention.of_channel(failing)
+    assert ("bad", NOW - HOUR) == (found.severity, found.since)
+    assert "403 from Slack" in found.subject

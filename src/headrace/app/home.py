@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import quote
 
+from headrace.app.alert_orders import AlertOrders
 from headrace.app.deliveries import FOLDER
 from headrace.app.destination_checks import check_settings, place_of
 from headrace.app.sources import SourceHouse
@@ -49,6 +50,7 @@ class House:
         workspace: Workspace,
         sources: SourceHouse,
         status: Callable[[float], Status],
+        alerts: AlertOrders,
         ask: Ask,
     ) -> None:
         """`status` is asked for so many hours and may be some seconds old."""
@@ -56,6 +58,7 @@ class House:
         self._workspace = workspace
         self._sources = sources
         self._status = status
+        self._alerts = alerts
         self._ask = ask
         self._arrivals = arrived.file_of(config.folder / FOLDER)
         self._warned: tuple[float, int, Mapping[str, Sequence[str]]] = (float("-inf"), -1, {})
@@ -80,6 +83,10 @@ class House:
         for warehouse in status.warehouses:
             yield from attention.of_warehouse(warehouse)
         yield from attention.of_archive(status.archive)
+        for channel in self._alerts.channels():
+            yield from attention.of_channel(channel)
+        for alert in self._alerts.every():
+            yield from attention.of_alert(alert)
         for source in sources:
             yield from attention.of_source(source, hours.get(source.source.slug, ()), now)
 

@@ -111,7 +111,12 @@ class Worker:
         )
         self.queries = Queries(self._opened, self.browsing.stored, config.warehouse)
         self.house = House(
-            config, self._workspace, self.source_house, lambda hours: self.status(hours, KNOWN_SECONDS), self._ask
+            config,
+            self._workspace,
+            self.source_house,
+            lambda hours: self.status(hours, KNOWN_SECONDS),
+            self.alerts,
+            self._ask,
         )
         self.email = EmailModelSettings(self._workspace, self._ask, self.known_status)
         self.configurations = ServedConfiguration(config, self._workspace, self.notice)

@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from headrace.alerts.shown import AlertShown, ChannelShown
 from headrace.console.source_shown import SourceEntry
 from headrace.console.status import ArchiveStatus, DestinationStatus, WarehouseStatus
 from headrace.console.warehouse_shown import notes
@@ -182,6 +183,40 @@ def of_destination(status: DestinationStatus, warnings: Sequence[str]) -> Iterat
             subject=f"{status.nickname}: {subject}",
             remedy=remedy,
             href=f"{href}/settings",
+        )
+
+
+def of_alert(alert: AlertShown) -> Iterator[Concern]:
+    """What somebody wanted to be told, and what cannot be looked at."""
+    for one in alert.holds if alert.state == "holds" else ():
+        if one.told_at is not None:
+            yield Concern(
+                severity="warning",
+                step="alert",
+                subject=f"{alert.nickname}: {one.title}",
+                remedy=one.remedy,
+                href="/alerts",
+                since=one.since,
+            )
+    if alert.state == "error":
+        yield Concern(
+            severity="warning",
+            step="alert",
+            subject=f"{alert.nickname}: it cannot be checked: {alert.error}",
+            remedy="Mend what is said; it is looked at again by itself.",
+            href="/alerts",
+        )
+
+
+def of_channel(channel: ChannelShown) -> Iterator[Concern]:
+    if channel.error:
+        yield Concern(
+            severity="bad",
+            step="alerts",
+            subject=f"{channel.nickname}: nobody is told, notices do not get through: {channel.error}",
+            remedy="Mend its settings, and test it.",
+            href="/alerts",
+            since=channel.failing_since,
         )
 
 
