@@ -40,6 +40,7 @@ help:
 	@echo "make clean     remove what was installed and cached here; never data"
 
 demo: $(VENV)/.run
+	@$(BIN)/python hatch_build.py
 	$(BIN)/headrace demo $(DEMO_ARGS)
 
 install: $(VENV)/.run
@@ -53,6 +54,7 @@ api-types: $(VENV)/.test web/node_modules/.installed
 	@rm web/openapi.json
 
 test: setup
+	@$(BIN)/python hatch_build.py
 	DEPTH=$(DEPTH) $(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal $(PYTEST_ARGS)
 
 check: check-lint check-format check-types check-layers check-pages

@@ -57,7 +57,7 @@ def test_run_works_before_the_editors_code_has_come(open_page: Open, console: Co
     page = open_page(console)
     page.locator("h1").first.wait_for()
     held: list[Route] = []
-    page.route("**/codemirror-*.js", held.append)
+    page.route("**/codemirror-*.js", lambda route: held.append(route))  # noqa: PLW0108 -- Playwright takes no built-in method
     page.evaluate(
         "path => { history.pushState({}, '', path); dispatchEvent(new PopStateEvent('popstate')) }",
         f"/sql?q={quote('SELECT 6 * 7 AS answer; SELECT 2')}",

@@ -87,7 +87,7 @@ def test_people_read_a_table_and_it_serves_on_until_it_is_ended(tmp_path: Path) 
     assert ([], 0) == (alive, process.returncode)
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
 def test_its_server_ends_with_it_at_any_moment(tmp_path: Path, ending: signal.Signals) -> None:
     with started(tmp_path / "tmp", "--json") as process:
         family: list[psutil.Process] = []

@@ -240,12 +240,17 @@ async def _downloaded(queries: Queries, order: CsvOrder, request: Request[Any, A
     """Whoever asks may go away before the first row is there: then the query ends, too."""
     stop = Stop()
     ready = asyncio.ensure_future(sync_to_thread(queries.download, order, _who(), stop))
-    gone = asyncio.ensure_future(request.receive())  # all that can come behind the body
+    gone = asyncio.ensure_future(_disconnected(request))
     await asyncio.wait({ready, gone}, return_when=asyncio.FIRST_COMPLETED)
     if not ready.done():
         stop.stop()
     gone.cancel()
     return _streamed(await ready)
+
+
+async def _disconnected(request: Request[Any, Any, Any]) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass  # the body, of a GET an empty one
 
 
 def _streamed(download: Download) -> Stream:
