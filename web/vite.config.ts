@@ -21,7 +21,10 @@ function precompressed(): Plugin {
   }
 }
 
+/** What every page uses comes as one file: thirty small ones take a browser longer than a few bytes that a page does not need. */
+const common = /\/web\/src\/lib\/(?!echarts|components\/CodeEditor)|\/node_modules\/(svelte|@lucide)\//
+
 export default defineConfig({
   plugins: [svelte(), precompressed()],
-  build: { outDir: out, emptyOutDir: true, target: 'es2022', modulePreload: { polyfill: false }, chunkSizeWarningLimit: 700, assetsInlineLimit: 0, reportCompressedSize: false },
+  build: { outDir: out, emptyOutDir: true, target: 'es2022', modulePreload: { polyfill: false }, chunkSizeWarningLimit: 700, assetsInlineLimit: 0, reportCompressedSize: false, rolldownOptions: { output: { codeSplitting: { groups: [{ name: 'common', test: common }] } } } },
 })

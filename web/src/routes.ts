@@ -1,5 +1,6 @@
 /** Pages by address. Each is loaded when it is first opened. The first pattern that fits wins. */
 import type { Component } from 'svelte'
+import { fits, type Parameters_ } from './lib/router.svelte'
 import type { Role } from './lib/session.svelte'
 
 // Parameters of the pattern arrive as properties of the page, all of them strings.
@@ -21,7 +22,6 @@ export const routes: readonly Route[] = [
   { pattern: '/campaigns/overview', title: 'E-mail overview', page: () => import('./pages/campaigns/Overview.svelte') },
   { pattern: '/campaigns/compare', title: 'Compare campaigns', page: () => import('./pages/campaigns/Compare.svelte') },
   { pattern: '/campaigns/id/:id?', title: 'Campaign', page: () => import('./pages/campaigns/Campaign.svelte') },
-  { pattern: '/settings/:tab?', title: 'Settings', page: () => import('./pages/settings/Settings.svelte') },
   { pattern: '/', title: 'Home', page: () => import('./pages/home/Home.svelte') },
   { pattern: '/sources', title: 'Sources', page: () => import('./pages/sources/Sources.svelte') },
   { pattern: '/sources/_add/:kind?', title: 'Add a source', page: () => import('./pages/sources/AddSource.svelte'), role: 'editor' },
@@ -43,3 +43,11 @@ export const routes: readonly Route[] = [
   { pattern: '/warehouses/:slug/:tab?/:schema?/:table?', title: 'Warehouse', page: () => import('./pages/warehouses/Warehouse.svelte') },
   { pattern: '/email-model/:tab?', title: 'E-mail model', page: () => import('./pages/email-model/EmailModel.svelte') },
 ]
+
+export function routeOf(path: string): { route: Route; parameters: Parameters_ } | null {
+  for (const route of routes) {
+    const parameters = fits(route.pattern, path)
+    if (parameters) return { route, parameters }
+  }
+  return null
+}

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import uvicorn
 import uvloop
@@ -270,7 +270,7 @@ def work(config: Config, descriptor: int) -> None:
 async def _serve(worker: Worker, config: Config, tcp: socket.socket) -> None:
     unix = folder.listen_unix(config.folder / folder.WORKER_SOCKET)
     answering = api(worker, config.warehouse, who_of_both(worker.logins.who))
-    servers = [_server(inside(answering)), _server(front(answering, config.console))]
+    servers = [_server(inside(answering), "on"), _server(front(answering, config.console), "off")]
     loop = asyncio.get_running_loop()
     give_threads(loop)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -283,12 +283,14 @@ def give_threads(loop: asyncio.AbstractEventLoop) -> None:
     loop.set_default_executor(ThreadPoolExecutor(API_THREADS, "api"))
 
 
-def _server(app: Any) -> uvicorn.Server:
+def _server(app: Any, lifespan: Literal["on", "off"]) -> uvicorn.Server:
+    """Of two that serve the same application one begins and ends it."""
     return _Server(
         uvicorn.Config(
             app,
             http="httptools",
             ws="none",
+            lifespan=lifespan,
             log_config=None,
             access_log=False,
             server_header=False,

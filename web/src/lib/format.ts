@@ -1,17 +1,25 @@
 /** Numbers, times and sizes as people read them: always the same way, in the browser's language for digits and in English for words. */
 
-const whole = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 })
+/** A formatter takes milliseconds to make: each is made when it is first needed, and once. */
+function once<T>(make: () => T): () => T {
+  let made: T | undefined
+  return () => (made ??= make())
+}
+
+const whole = once(() => new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 }))
+const compact = once(() => new Intl.NumberFormat('en-US', { notation: 'compact', maximumFractionDigits: 1 }))
+const decimals = Array.from({ length: 21 }, (_, digits) => once(() => new Intl.NumberFormat('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits })))
 
 /** 12,345; null is a dash. */
 export function count(value: number | null | undefined): string {
-  return value === null || value === undefined ? '–' : whole.format(value)
+  return value === null || value === undefined ? '–' : whole().format(value)
 }
 
 /** 12.3 k, 4.5 M for narrow places; exact below 10,000. */
 export function short(value: number | null | undefined): string {
   if (value === null || value === undefined) return '–'
-  if (Math.abs(value) < 10_000) return whole.format(value)
-  return new Intl.NumberFormat('en-US', { notation: 'compact', maximumFractionDigits: 1 }).format(value)
+  if (Math.abs(value) < 10_000) return whole().format(value)
+  return compact().format(value)
 }
 
 /** 0.2345 -> 23.5 %; small shares keep two digits that say something. */
@@ -24,7 +32,7 @@ export function percent(share: number | null | undefined): string {
 
 export function decimal(value: number | null | undefined, digits = 2): string {
   if (value === null || value === undefined) return '–'
-  return new Intl.NumberFormat('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value)
+  return (decimals[digits] ?? whole)().format(value)
 }
 
 export function bytes(value: number | null | undefined): string {
@@ -35,7 +43,7 @@ export function bytes(value: number | null | undefined): string {
     value /= 1000
     unit += 1
   }
-  return `${unit === 0 ? whole.format(value) : value.toFixed(1)} ${units[unit]}`
+  return `${unit === 0 ? whole().format(value) : value.toFixed(1)} ${units[unit]}`
 }
 
 /** 0.4 s, 12 s, 3 min 5 s, 2 h 10 min, 4 d 3 h. */
@@ -59,17 +67,17 @@ export function dateOf(time: string | number | Date): Date {
 
 export const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone
 
-const clock = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', second: '2-digit' })
-const dayAndClock = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' })
-const dayYearAndClock = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', year: 'numeric', hour: '2-digit', minute: '2-digit' })
-const zoneName = new Intl.DateTimeFormat('en-GB', { timeZoneName: 'short' })
+const clock = once(() => new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', second: '2-digit' }))
+const dayAndClock = once(() => new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' }))
+const dayYearAndClock = once(() => new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', year: 'numeric', hour: '2-digit', minute: '2-digit' }))
+const zoneName = once(() => new Intl.DateTimeFormat('en-GB', { timeZoneName: 'short' }))
 
 /** 14:03:09 today, 3 Nov, 14:03 this year, with the year before; in the browser's zone. */
 export function time(at: string | number | Date | null | undefined, now = new Date()): string {
   if (at === null || at === undefined) return '–'
   const date = dateOf(at)
-  if (date.toDateString() === now.toDateString()) return clock.format(date)
-  return (date.getFullYear() === now.getFullYear() ? dayAndClock : dayYearAndClock).format(date)
+  if (date.toDateString() === now.toDateString()) return clock().format(date)
+  return (date.getFullYear() === now.getFullYear() ? dayAndClock : dayYearAndClock)().format(date)
 }
 
 /** In words beside an exact time: 5 s ago, 3 min ago, in 2 h. */
@@ -86,7 +94,7 @@ export function ago(at: string | number | Date | null | undefined, now = new Dat
 /** What a time shows on hover: 2026-11-22 14:03:09.123 CET, and the same in UTC. */
 export function exact(at: string | number | Date): string {
   const date = dateOf(at)
-  const zone = zoneName.formatToParts(date).find((part) => part.type === 'timeZoneName')?.value ?? ''
+  const zone = zoneName().formatToParts(date).find((part) => part.type === 'timeZoneName')?.value ?? ''
   const pad = (value: number, size = 2): string => String(value).padStart(size, '0')
   const local = `${date.getFullYear()}-${pad(date.getMonth() + 1)}-${pad(date.getDate())} ${pad(date.getHours())}:${pad(date.getMinutes())}:${pad(date.getSeconds())}.${pad(date.getMilliseconds(), 3)}`
   return `${local} ${zone}${zone === 'UTC' ? '' : `\n${date.toISOString().replace('T', ' ').replace('Z', '')} UTC`}`
