@@ -83,7 +83,7 @@ def furnished(data: Path, recipients: int = demo_data.RECIPIENTS) -> Iterator[Co
     with FaultServer() as tool, running(data, {"HEADRACE_ALLOWED_NETWORKS": "127.0.0.0/8"}) as console:
         tool.behave("/orders", *[answers()] * 40, *[refused] * 3, answers())
         console.set_up()
-        demo_data.load(console.data, recipients)
+        demo_data.begin(console.data, recipients)
         order = {
             "kind": "webhook",
             "nickname": "Order desk",
@@ -91,6 +91,7 @@ def furnished(data: Path, recipients: int = demo_data.RECIPIENTS) -> Iterator[Co
             "settings": {"url": f"{tool.url}/orders"},
         }
         console.ask("POST", "/destinations", order)
+        demo_data.done(console.data)
         yield console
 
 

@@ -38,14 +38,25 @@ def awaited(folder: Path) -> dict[str, Any]:
         time.sleep(0.1)
 
 
-def load(folder: Path, recipients: int = RECIPIENTS, campaigns: int = 4) -> dict[str, Any]:
-    """The demo, sent, loaded and modelled."""
+def begin(folder: Path, recipients: int = RECIPIENTS, campaigns: int = 4) -> None:
+    """Its sources are there afterwards, and their events come."""
     answer = ask(folder, "POST", "/demo", {"recipients": recipients, "campaigns": campaigns})
     assert answer.status_code == httpx.codes.CREATED, answer.text
+
+
+def done(folder: Path) -> dict[str, Any]:
+    """The demo, sent, loaded and modelled."""
     state = awaited(folder)
     assert state["state"] == "done", state
     return state
 
 
+def load(folder: Path, recipients: int = RECIPIENTS, campaigns: int = 4) -> dict[str, Any]:
+    begin(folder, recipients, campaigns)
+    return done(folder)
+
+
 if __name__ == "__main__":
-    sys.stdout.write(f"{load(Path(sys.argv[1]), *map(int, sys.argv[2:3]))['sentence']}\n")
+    folder = Path(sys.argv[1])
+    begin(folder, *map(int, sys.argv[2:3]))
+    sys.stdout.write(f"{done(folder)['sentence']}\n")

@@ -33,7 +33,7 @@ PAGES: Final = (
     Shown("campaign", "/campaigns/id/{campaign}"),
     Shown("email-overview", "/campaigns/overview"),
     Shown("reports", "/reports"),
-    Shown("report", "/reports/new?preset=campaigns"),
+    Shown("report", "/reports/new?preset=daily"),
     Shown("dashboards", "/dashboards"),
     Shown("sql", f"/sql?q={QUERY.replace(' ', '%20')}", _run),
     Shown("debugger", "/debugger"),

@@ -38,15 +38,12 @@ DOCS: Final = (
 )
 
 
-def deliver(console: Console) -> None:
-    """The destination gets what the shop sent before it was there."""
-    replay = console.ask("POST", "/destinations/order-desk/replays", {"since": "1h"})["replay"]
+def await_deliveries(console: Console) -> None:
     ends = time.monotonic() + DELIVERY_SECONDS
-    while replay["state"] not in ("done", "failed") and time.monotonic() < ends:
+    while any(one["waiting"] for one in console.ask("GET", "/home")["destinations"]):
+        if time.monotonic() > ends:
+            raise SystemExit(f"pictures: not everything was delivered in {DELIVERY_SECONDS:.0f} s")
         time.sleep(0.2)
-        replay = console.ask("GET", f"/destinations/order-desk/replays/{replay['number']}")
-    if replay["state"] != "done":
-        raise SystemExit(f"pictures: the replay is {replay['state']}: {replay['text']}")
 
 
 def take(
@@ -94,7 +91,7 @@ def main() -> int:
         furnished(Path(folder) / "data", RECIPIENTS) as console,
         sync_playwright() as playwright,
     ):
-        deliver(console)
+        await_deliveries(console)
         names = pages.names(console)
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         troubles = take(browser, console, names, given.folder, [int(w) for w in given.widths.split(",")], shown)

@@ -134,6 +134,8 @@ def test_settings_are_tried_before_they_are_saved(client: TestClient[Any], tool:
     dry = client.post("/destination-tests", json={**order, "trial": {"dry_run": True}}).json()
     assert ("ready", 1) == (dry["outcome"], len(tool.received("/unsaved")))
     assert before == client.get("/destinations").json()
+    entries = client.get("/audit", params={"verb": "sent a test to", "kind": "new destination"}).json()["entries"]
+    assert [{"kind": [None, "webhook"]}] == [entry["changes"] for entry in entries]  # what was not sent is not there
 
 
 def test_changed_settings_are_tried_with_the_secrets_that_are_saved(client: TestClient[Any], tool: FaultServer) -> None:

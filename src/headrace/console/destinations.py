@@ -134,12 +134,14 @@ def _of_destinations(worker: Destinations) -> list[Any]:
     def test_destination(
         slug: FromPath[str], data: Annotated[TrialOrder, Body(description="What it is tested with; {} for an example")]
     ) -> Tried:
+        detail(dry_run=data.dry_run)
         return worker.try_out(slug, data)
 
     @post("/destination-tests", role="editor", sync_to_thread=True, status_code=200)
     def test_unsaved_destination(
         data: Annotated[UnsavedTrial, Body(description="Settings that are not saved, and what they are tested with")],
     ) -> Tried:
+        detail(slug=data.slug, kind=data.kind, dry_run=data.trial.dry_run)
         return worker.destinations.try_unsaved(data)
 
     @get("/destination-tests/examples", role="viewer", sync_to_thread=False)
