@@ -2843,7 +2843,7 @@ export interface components {
         /**
          * Frame
          * @example {
-         *       "at": "2010-04-29T00:03:18.653298",
+         *       "at": "2010-04-29T03:13:14.653298",
          *       "behind_entries": 5342,
          *       "behind_seconds": 39200.3067031869,
          *       "entries": [
@@ -2853,7 +2853,7 @@ export interface components {
          *           "offset": 9958,
          *           "partition": 6671,
          *           "reason": "DTblBFCTtICQuVSLVIpX",
-         *           "received_at": "2000-11-05T08:35:18.980930",
+         *           "received_at": "2000-11-05T11:45:14.980930",
          *           "source": "DSaSRiKojAKtrlDETRah",
          *           "state": "accepted",
          *           "user_id": "pXzKpUycdswfSCXHPicl",
@@ -2881,7 +2881,7 @@ export interface components {
         Frame: {
             /**
              * Format: date-time
-             * @example 2014-01-13T09:40:22.910338
+             * @example 2014-01-13T12:50:18.910338
              */
             at: string;
             /**
@@ -2904,7 +2904,7 @@ export interface components {
              *         "offset": 9931,
              *         "partition": 2538,
              *         "reason": "KjwlvmKRzLNQPIMLBPjL",
-             *         "received_at": "2023-03-14T06:51:31.946666",
+             *         "received_at": "2023-03-14T10:01:27.946666",
              *         "source": "EgIxSkajitkrEizsaJAO",
              *         "state": "accepted",
              *         "type": "cLxTgRweyTdteaQCDUeX",
@@ -4154,7 +4154,7 @@ export interface components {
          *       "offset": 8703,
          *       "partition": 9144,
          *       "reason": "XQwjgGCCJMLRlAzRIOjd",
-         *       "received_at": "2019-09-21T01:26:39.258333",
+         *       "received_at": "2019-09-21T04:36:35.258333",
          *       "source": "bubHwRjcqyOagXkVuCET",
          *       "state": "refused",
          *       "type": "ggRJNjKdIMjvciKExjux",
@@ -4186,7 +4186,7 @@ export interface components {
             reason: string;
             /**
              * Format: date-time
-             * @example 2004-01-17T08:12:42.034815
+             * @example 2004-01-17T11:22:38.034815
              */
             received_at: string;
             /** @example xSmwtEmkVBOmIxyHqARY */
