@@ -2840,112 +2840,24 @@ export interface components {
             title: string;
             what: string;
         };
-        /**
-         * Frame
-         * @example {
-         *       "at": "2010-04-29T03:13:14.653298",
-         *       "behind_entries": 5342,
-         *       "behind_seconds": 39200.3067031869,
-         *       "entries": [
-         *         {
-         *           "code": "RIbrTyqiVesqHVMYoMLc",
-         *           "event": "oMzLRtalGDkNbiAFVtQy",
-         *           "offset": 9958,
-         *           "partition": 6671,
-         *           "reason": "DTblBFCTtICQuVSLVIpX",
-         *           "received_at": "2000-11-05T11:45:14.980930",
-         *           "source": "DSaSRiKojAKtrlDETRah",
-         *           "state": "accepted",
-         *           "user_id": "pXzKpUycdswfSCXHPicl",
-         *           "warnings": [
-         *             "vcWpPcSrAFFpnuCaldRK"
-         *           ]
-         *         }
-         *       ],
-         *       "looked_at": 5764,
-         *       "lost": [
-         *         {
-         *           "code": "KehtrJmJXQlNkcetIMIF",
-         *           "events": 6789,
-         *           "first": 8198,
-         *           "next": 4653,
-         *           "partition": 5681,
-         *           "reason": "WXevKDwzfafPDGSRVYHX"
-         *         }
-         *       ],
-         *       "passed_over": 3943,
-         *       "position": "EygSpjBfzZMYXpuitHaw",
-         *       "problem": "xgIqpwwwnNUDLQoTDHCT"
-         *     }
-         */
+        /** Frame */
         Frame: {
-            /**
-             * Format: date-time
-             * @example 2014-01-13T12:50:18.910338
-             */
+            /** Format: date-time */
             at: string;
-            /**
-             * @default 0
-             * @example 2990
-             */
+            /** @default 0 */
             behind_entries: number;
-            /**
-             * @default 0
-             * @example 6.452149947308
-             */
+            /** @default 0 */
             behind_seconds: number;
-            /**
-             * @default []
-             * @example [
-             *       {
-             *         "anonymous_id": "aJxsvJnicHImAYyNsCOK",
-             *         "code": "uuPkXSzTCVzYMIZKmHiv",
-             *         "event": "NSQubZGLKpIxlzypMVFb",
-             *         "offset": 9931,
-             *         "partition": 2538,
-             *         "reason": "KjwlvmKRzLNQPIMLBPjL",
-             *         "received_at": "2023-03-14T10:01:27.946666",
-             *         "source": "EgIxSkajitkrEizsaJAO",
-             *         "state": "accepted",
-             *         "type": "cLxTgRweyTdteaQCDUeX",
-             *         "user_id": "CGQpmtiObDRbiZpNbycm",
-             *         "warnings": [
-             *           "FpczLsLydECqkZELcMiz"
-             *         ]
-             *       }
-             *     ]
-             */
+            /** @default [] */
             entries: components["schemas"]["Shown"][];
-            /**
-             * @default 0
-             * @example 8859
-             */
+            /** @default 0 */
             looked_at: number;
-            /**
-             * @default []
-             * @example [
-             *       {
-             *         "code": "JIcNiBCdpVNqYdHPSHMm",
-             *         "events": 3091,
-             *         "first": 2609,
-             *         "next": 5136,
-             *         "partition": 4378,
-             *         "reason": "OJDnIcAIrFcrzRBWtUEy"
-             *       }
-             *     ]
-             */
+            /** @default [] */
             lost: components["schemas"]["Lost"][];
-            /**
-             * @default 0
-             * @example 4487
-             */
+            /** @default 0 */
             passed_over: number;
-            /** @example wEkQQHiBrmXZcSFtoJxJ */
             position: string;
-            /**
-             * @default
-             * @example fffnmCNNSAoiDVYLgqry
-             */
+            /** @default  */
             problem: string;
         };
         /** FunnelAnswer */
@@ -3322,29 +3234,13 @@ export interface components {
             email: string;
             password: string;
         };
-        /**
-         * Lost
-         * @example {
-         *       "code": "eHoiTcKQUIcwTvBMEsEy",
-         *       "events": 2813,
-         *       "first": 7560,
-         *       "next": 1085,
-         *       "partition": 7792,
-         *       "reason": "rdnZpsZfntyvohCiaNNs"
-         *     }
-         */
+        /** Lost */
         Lost: {
-            /** @example PJUTrSUEWjPmuAvAedLo */
             code: string;
-            /** @example 3727 */
             events: number;
-            /** @example 9901 */
             first: number;
-            /** @example 8232 */
             next: number;
-            /** @example 49 */
             partition: number;
-            /** @example oKNBQsUHSQKWNxguFbFv */
             reason: string;
         };
         /** MeasureShown */
@@ -4145,67 +4041,25 @@ export interface components {
             name: string;
             password: string;
         };
-        /**
-         * Shown
-         * @example {
-         *       "anonymous_id": "hdcdkahSRhbAKyyyVhui",
-         *       "code": "qccrBcFVeKbbatlyDIWf",
-         *       "event": "XLIhneaoVqNBoGranWAT",
-         *       "offset": 8703,
-         *       "partition": 9144,
-         *       "reason": "XQwjgGCCJMLRlAzRIOjd",
-         *       "received_at": "2019-09-21T04:36:35.258333",
-         *       "source": "bubHwRjcqyOagXkVuCET",
-         *       "state": "refused",
-         *       "type": "ggRJNjKdIMjvciKExjux",
-         *       "warnings": [
-         *         "IKQjAycEiKZzsXNStUXM"
-         *       ]
-         *     }
-         */
+        /** Shown */
         Shown: {
-            /** @example oVSEeCtLViFvDEMpEHdu */
             anonymous_id?: string | null;
-            /**
-             * @default
-             * @example ziQYWrbRjKhHKYuQmvHL
-             */
+            /** @default  */
             code: string;
-            /** @example dshFRPhSOVrnPxrBBMqb */
             event?: string | null;
-            /** @example DORTIEbtWqHOgPriLBPe */
             message_id?: string | null;
-            /** @example 2178 */
             offset: number;
-            /** @example 5940 */
             partition: number;
-            /**
-             * @default
-             * @example BSfRBympIYulANfVEodT
-             */
+            /** @default  */
             reason: string;
-            /**
-             * Format: date-time
-             * @example 2004-01-17T11:22:38.034815
-             */
+            /** Format: date-time */
             received_at: string;
-            /** @example xSmwtEmkVBOmIxyHqARY */
             source: string;
-            /**
-             * @example accepted
-             * @enum {string}
-             */
+            /** @enum {string} */
             state: "accepted" | "refused";
-            /** @example BSnpIXjjOrlCcUmnviVz */
             type?: string | null;
-            /** @example OZjEwZJqYSNRLxMkFgOa */
             user_id?: string | null;
-            /**
-             * @default []
-             * @example [
-             *       "jwVUDXFiXlEfDRpSuNeN"
-             *     ]
-             */
+            /** @default [] */
             warnings: string[];
         };
         /** Sight */
