@@ -75,7 +75,9 @@ def test_people_read_a_table_and_it_serves_on_until_it_is_ended(tmp_path: Path) 
             assert line, f"{text}\n{process.stderr.read() if process.stderr else ''}"
             text += line
         children = psutil.Process(process.pid).children(recursive=True)
-        process.send_signal(signal.SIGTERM)
+        url = text.partition("tracking API")[2].split()[0]
+        with socket.create_connection((HOST, int(url.rsplit(":", 1)[1])), timeout=5):
+            process.send_signal(signal.SIGTERM)
         rest, _ = process.communicate(timeout=SECONDS)
         _, alive = psutil.wait_procs(children, timeout=20)
     output = text + rest
@@ -91,9 +93,13 @@ def test_people_read_a_table_and_it_serves_on_until_it_is_ended(tmp_path: Path) 
 def test_its_server_ends_with_it_at_any_moment(tmp_path: Path, ending: signal.Signals) -> None:
     with started(tmp_path / "tmp", "--json") as process:
         family: list[psutil.Process] = []
+        ends = time.monotonic() + SECONDS
         while len(family) < 3:
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < ends, "its server does not start"
             family = psutil.Process(process.pid).children(recursive=True)
             time.sleep(0.02)
+        family = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(ending)
         process.wait(SECONDS)
         _, alive = psutil.wait_procs(family, timeout=20)

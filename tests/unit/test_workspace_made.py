@@ -13,6 +13,14 @@ from alembic import config as alembic_config
 from headrace.workspace import database
 
 
+def _made_by(engine: sa.Engine, table: str) -> str:
+    """What an inspector does not tell stands here."""
+    with engine.connect() as connection:
+        return str(
+            connection.exec_driver_sql("SELECT upper(sql) FROM sqlite_master WHERE name = ?", (table,)).scalar_one()
+        )
+
+
 def contents(engine: sa.Engine) -> tuple[dict[str, Any], dict[str, list[Any]]]:
     """Columns, keys and indexes of each table; and its rows, but for when they were made."""
     looked = sa.inspect(engine)
@@ -23,6 +31,8 @@ def contents(engine: sa.Engine) -> tuple[dict[str, Any], dict[str, list[Any]]]:
             looked.get_pk_constraint(name)["constrained_columns"],
             sorted((str(index["name"]), index["column_names"], index["unique"]) for index in looked.get_indexes(name)),
             sorted(str(found["column_names"]) for found in looked.get_unique_constraints(name)),
+            "AUTOINCREMENT" in _made_by(engine, name),
+            "CHECK" in _made_by(engine, name),
             sorted(
                 (str(found["constrained_columns"]), found["referred_table"], str(found["options"]))
                 for found in looked.get_foreign_keys(name)

@@ -39,7 +39,7 @@ from headrace.app.tracing import Tracer
 from headrace.app.warehouse_orders import WarehouseOrders
 from headrace.app.warehouses import Warehouses
 from headrace.config import Config
-from headrace.console.access import inside, who_of_both
+from headrace.console.access import REQUESTER, inside, who_of_both
 from headrace.console.api import Health, api
 from headrace.console.books import sum_tallies
 from headrace.console.campaigns import CampaignReports
@@ -84,7 +84,7 @@ class Worker:
         self._sources_turn = threading.Lock()
         self._status_readers = self.archive.readers()
         self._status_turn = threading.Lock()
-        self._turns = Turns(API_THREADS // 4, API_THREADS // 4, TURN_SECONDS, _busy)
+        self._turns = Turns(API_THREADS // 4, API_THREADS // 4, TURN_SECONDS, _busy, of_one=API_THREADS // 4 - 2)
         self.replays = ReplayOrders(config, self._workspace, self.archive.readers)
         self.deliveries = Deliveries(config, self._workspace, self.archive.readers)
         self.warehouses = Warehouses(
@@ -185,7 +185,8 @@ class Worker:
 
     @contextmanager
     def _asked(self, slug: str | None) -> Iterator[OpenWarehouse]:
-        with self._turns.one():
+        requester = REQUESTER.get()
+        with self._turns.one(requester.owner if requester is not None else ""):
             yield self._opened(slug)
 
     def _ask(self, sql: str, slug: str | None) -> QueryResult:
@@ -237,7 +238,7 @@ class Worker:
 
 def _busy() -> RequestError:
     text = "query: more ask the warehouses now than can be answered at once; try again in a moment"
-    return RequestError("too_many_queries", text, 429, retry_after_seconds=2.0)
+    return RequestError("warehouses_busy", text, 429, retry_after_seconds=1.0)
 
 
 class _Server(uvicorn.Server):

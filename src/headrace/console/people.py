@@ -83,12 +83,13 @@ def routes(worker: Worker) -> list[Any]:
         people = worker.logins.people
         person = touched(number)
         _check_change(person, data)
-        if data.role is not None and data.role != person.role:
-            person = people.set_role(number, data.role)
-        if data.name is not None and data.name != person.name:
-            person = people.rename(number, data.name)
-        if data.disabled is not None and data.disabled != (person.disabled_at is not None):
-            person = people.disable(number) if data.disabled else people.enable(number)
+        with people.together():
+            if data.role is not None and data.role != person.role:
+                person = people.set_role(number, data.role)
+            if data.name is not None and data.name != person.name:
+                person = people.rename(number, data.name)
+            if data.disabled is not None and data.disabled != (person.disabled_at is not None):
+                person = people.disable(number) if data.disabled else people.enable(number)
         return person
 
     @post("/people/{number:int}/invitation", role="admin", sync_to_thread=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -43,6 +44,12 @@ class WorkspacePeople:
         self._database = opened
         self._secret = secret
         self._clock = clock
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What this thread changes inside holds as a whole, or not at all after an error."""
+        with self._database.write():
+            yield
 
     def all(self) -> list[Person]:
         """Oldest first."""

@@ -9,7 +9,8 @@ export function isBehind(of: Standing | undefined): boolean {
   return of !== undefined && (of.loads_behind > 0 || of.is_flagging === true)
 }
 
-/** Seconds until figures are asked for again: soon while some are still being counted. */
+/** Seconds until figures are asked for again: soon while some are being counted, but not where that stands still. */
 export function figuresEvery(of: Standing | undefined): number {
-  return isBehind(of) ? 4 : 30
+  const moves = !of?.as_of || Date.now() - Date.parse(of.as_of) < 300_000
+  return isBehind(of) && moves ? 5 : 30
 }

@@ -77,7 +77,8 @@ class Configuration:
         for one in _in_order(wanted):
             try:
                 with self._workspace.together():
-                    told.append(self._do(one))
+                    note = self._do(one)
+                told.append(note)
             except HeadraceError as error:
                 return Applied(plan, tuple(done), tuple(filter(None, told)), f"{one.change.title}: {error}")
             done.append(one.change.title)

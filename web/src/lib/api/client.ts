@@ -77,8 +77,8 @@ export function address(path: string, query: Asked['query'] = {}): string {
   return PREFIX + path + (text ? `?${text}` : '')
 }
 
-/** One request. Throws Problem; an aborted one throws the AbortError of fetch. */
-export async function request(method: string, path: string, asked: Asked = {}): Promise<Response> {
+/** One request, made again where others ask the warehouses. Throws Problem; an aborted one throws the AbortError of fetch. */
+export async function request(method: string, path: string, asked: Asked = {}, again = 3): Promise<Response> {
   const headers: Record<string, string> = { accept: 'application/json' }
   if (asked.body !== undefined) headers['content-type'] = 'application/json'
   if (method !== 'GET' && csrf) headers['x-csrf-token'] = csrf
@@ -110,6 +110,10 @@ export async function request(method: string, path: string, asked: Asked = {}): 
     details = { ...details, ...((await answer.json()) as Partial<ProblemDetails>) }
   } catch {
     /* no JSON: the status says it */
+  }
+  if (details.code === 'warehouses_busy' && again > 0) {
+    await new Promise((done) => setTimeout(done, 1000 + Math.random() * 1000))
+    if (!asked.signal?.aborted) return await request(method, path, asked, again - 1)
   }
   if (answer.status === 401 && path !== '/session') tell('logged-out')
   const after = Number(answer.headers.get('retry-after'))
