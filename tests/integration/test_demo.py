@@ -9,15 +9,16 @@ import socket
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psutil
 import pytest
 
-from headrace.cli.demo import Balance
+from headrace.cli.demo import Balance, _terminable
 from headrace.cli.demo_server import HOST, DemoServer, free_ports
 from headrace.errors import ConfigError
 
@@ -153,3 +154,20 @@ def test_the_verdict_of_a_difference_is_code_1(tmp_path: Path) -> None:
     assert 1 == process.returncode
     assert "DIFFER" in output
     assert "do not hold exactly what was sent" in errors
+
+
+def test_a_signal_whose_exception_is_lost_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the callbacks that run while a module is imported."""
+    lost: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lost.append)
+
+    class Subject:
+        pass
+
+    subject = Subject()
+    with _terminable() as was_told:
+        watching = weakref.ref(subject, lambda _: signal.raise_signal(signal.SIGTERM))
+        del subject
+        assert was_told()
+    assert watching() is None
+    assert [KeyboardInterrupt] == [one.exc_type for one in lost]

@@ -6,8 +6,9 @@ import shlex
 import signal
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,7 +81,7 @@ def demo(
     """Start a server, send it a simulated month of e-mail campaigns and orders, and show what the warehouse made of it.
 
     Serves on until Ctrl-C unless --exit is given. Exit code 1 when the tables do not hold exactly what was sent."""
-    with _folder(data) as folder, _terminable(), ExitStack() as stack:
+    with _folder(data) as folder, _terminable() as was_told, ExitStack() as stack:
         chosen = options.settings(str(folder))
         if is_served(folder):
             raise ConfigError(f"demo: a server works on {folder}; stop it, or give --data another folder")
@@ -105,7 +106,7 @@ def demo(
                 print_json(_described(folder, server, (mail, shop), balances, seconds, answer, found))
             else:
                 _print(balances, seconds, answer, found)
-            if not leave:
+            if not leave and not was_told():
                 _say(_next_steps(folder, server, mail, shop), quiet=as_json)
                 sys.stdout.flush()
                 server.wait()
@@ -123,18 +124,23 @@ def _folder(data: str | None) -> Iterator[Path]:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM ends the demo as Ctrl-C does: the server is stopped and a temporary folder removed."""
+def _terminable() -> Iterator[Callable[[], bool]]:
+    """SIGTERM ends the demo as Ctrl-C does: the server is stopped and a temporary folder removed. Yields whether it was told to end: an exception
+    that is raised while a module is imported, or garbage is collected, may be lost."""
+    told = threading.Event()
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         del number, frame
+        told.set()
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    numbers = [number for number in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
-        yield
+        yield told.is_set
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _sources(chosen: Config) -> tuple[AddedSource, AddedSource]:
