@@ -16,6 +16,9 @@ export interface Route {
   role?: Role
 }
 
+/** One page of two addresses: it stays when a new report gets its own. */
+const report: Page = () => import('./pages/reports/Report.svelte')
+
 export const routes: readonly Route[] = [
   { pattern: '/sql/:slug?', title: 'SQL', page: () => import('./pages/sql/Sql.svelte') },
   { pattern: '/campaigns', title: 'Campaigns', page: () => import('./pages/campaigns/Campaigns.svelte') },
@@ -34,8 +37,8 @@ export const routes: readonly Route[] = [
   { pattern: '/alerts', title: 'Alerts', page: () => import('./pages/alerts/Alerts.svelte') },
   { pattern: '/delivery', title: 'Event Delivery', page: () => import('./pages/delivery/Delivery.svelte') },
   { pattern: '/reports', title: 'Reports', page: () => import('./pages/reports/Reports.svelte') },
-  { pattern: '/reports/new', title: 'New report', page: () => import('./pages/reports/Report.svelte') },
-  { pattern: '/reports/:slug', title: 'Report', page: () => import('./pages/reports/Report.svelte') },
+  { pattern: '/reports/new', title: 'New report', page: report },
+  { pattern: '/reports/:slug', title: 'Report', page: report },
   { pattern: '/dashboards', title: 'Dashboards', page: () => import('./pages/dashboards/Dashboards.svelte') },
   { pattern: '/dashboards/:slug', title: 'Dashboard', page: () => import('./pages/dashboards/Dashboard.svelte') },
   { pattern: '/warehouses', title: 'Warehouses', page: () => import('./pages/warehouses/Warehouses.svelte') },
