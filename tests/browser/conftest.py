@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, Request, expect, sync_playwright
 
 from browser import demo_data
 from fault_server import FaultServer, answers
@@ -17,6 +17,22 @@ from server import Server
 
 OWNER: Final = {"name": "Olga Owner", "email": "olga@example.com", "password": "correct horse battery"}
 WAIT_MS: Final = 15_000
+OPENED: Final[list[Page]] = []
+"""The pages of the test that runs, and of its module."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What the pages showed when a test failed: a machine elsewhere keeps nothing but what it prints."""
+    report = yield
+    if report.failed and report.when == "call":
+        for page in OPENED:
+            try:
+                shown = page.locator("body").inner_text(timeout=2_000)[:4_000]
+            except Error as error:
+                shown = f"nothing to be read: {error.message}"
+            report.sections.append((f"page {page.url[:300]}", shown))
+    return report
 
 
 class Console:
@@ -164,6 +180,8 @@ def opening(chromium: Browser) -> Iterator[Open]:
 
             context.on("request", asked)
             page = context.new_page()
+            OPENED.append(page)
+            stack.callback(OPENED.remove, page)
             page.on("console", said)
             page.on("pageerror", lambda error: troubles.append(f"thrown: {error}"))
             page.goto(path)
