@@ -85,7 +85,7 @@ pictures: setup web
 	$(BIN)/python tests/browser/screenshots.py --docs docs/pictures
 
 bench: $(VENV)/.test
-	@.ci/debian nginx=nginx-light pg_ctlcluster=postgresql
+	@.ci/debian nginx=nginx-light chromium pg_ctlcluster=postgresql
 	$(BIN)/python bench/run.py "$(PARTS)"
 
 crash: $(VENV)/.test
@@ -96,7 +96,7 @@ lock: | .venv-lock/bin/uv
 	.venv-lock/bin/python .ci/lock.py $(LOCK_ARGS)
 
 setup: $(VENV)/.test $(NODE_CLIENTS)/node_modules/.installed
-	@.ci/debian strace chromium zstd pg_ctlcluster=postgresql
+	@.ci/debian strace chromium-headless-shell zstd pg_ctlcluster=postgresql
 
 clean:
 	rm -rf $(VENV) .venv-lock $(NODE_CLIENTS)/node_modules web/node_modules src/headrace/console/static build dist

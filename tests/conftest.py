@@ -5,11 +5,15 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from server import Server
 
 CI = bool(os.environ.get("CI"))
+
+hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("busy")  # how long an example takes says nothing on a machine that others use, too
 
 CASES = Path(__file__).parent / "cases"
 
@@ -30,6 +34,12 @@ def need() -> Callable[[str], str]:
         return str(path)
 
     return path_of
+
+
+@pytest.fixture(scope="session")
+def need_chromium(need: Callable[[str], str]) -> str:
+    """The path of Chromium; of its headless shell where that is there, which draws the same with two thirds of the CPU."""
+    return shutil.which("chromium-headless-shell") or need("chromium")
 
 
 @pytest.fixture(scope="session")

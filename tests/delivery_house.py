@@ -126,7 +126,7 @@ class House:
         finally:
             if not is_killed:
                 delivering.stop()
-                await asyncio.wait([running], timeout=5)
+                await asyncio.wait([running], timeout=60)
             running.cancel()
             following.cancel()
             await asyncio.gather(running, following, return_exceptions=True)
@@ -165,7 +165,7 @@ async def _wait(running: asyncio.Task[None], until: Callable[[], bool] | float) 
     if isinstance(until, float | int):
         await asyncio.wait([running], timeout=until)
     else:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while not until() and not running.done():  # noqa: ASYNC110 -- what tests wait for has no event
                 await asyncio.sleep(0.01)
     if running.done():

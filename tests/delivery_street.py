@@ -23,17 +23,19 @@ LOOPBACK = AllowedNetworks("127.0.0.0/8")
 
 
 class Street:
-    """Webhooks by slug, with the settings of each; `https` are the limits of the client of a slug, where they differ."""
+    """Webhooks by slug, with the settings of each; `https` are the limits of the `client` of a slug, where they differ."""
 
     def __init__(
         self,
         house: House,
         settings: Mapping[str, Mapping[str, Any]],
         https: Mapping[str, Mapping[str, Any]] | None = None,
+        client: Callable[..., HttpClient] = HttpClient,
     ) -> None:
         self._house = house
         self._settings = settings
         self._https = https or {}
+        self._client = client
         self.running: dict[str, Delivering] = {}
 
     def file(self, slug: str) -> Path:
@@ -49,7 +51,7 @@ class Street:
         for slug, settings in self._settings.items():
             kind = base.configured("webhook", settings, Place(slug, self._house.folder / "own"))
             store = await asyncio.to_thread(Store, self.file(slug))
-            http = HttpClient(LOOPBACK, **self._https.get(slug, {}))
+            http = self._client(LOOPBACK, **self._https.get(slug, {}))
             delivering = Delivering(
                 kind, checked(kind), ["selligent"], EVENING_BEFORE, store, feed, http, chance=lambda: 0.02
             )

@@ -73,7 +73,7 @@ class Cluster:
         )
         try:
             consumer.assign([confluent_kafka.TopicPartition(topic, place, 0) for place in range(4)])
-            found = consumer.consume(count, timeout=10)
+            found = consumer.consume(count, timeout=60)
         finally:
             consumer.close()
         assert [None] * count == [one.error() for one in found]

@@ -178,7 +178,7 @@ class PostgreSQLServer:
     def sql(self, *statements: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         """As the administrator, each in a transaction of its own. Returns the rows of the last one."""
         rows: list[tuple[Any, ...]] = []
-        dsn = self.dsn(database, ADMIN, ADMIN_PASSWORD) + "?connect_timeout=5"
+        dsn = self.dsn(database, ADMIN, ADMIN_PASSWORD) + "?connect_timeout=30"
         with adbc_driver_postgresql.dbapi.connect(dsn, autocommit=True) as connection:
             for statement in statements:
                 with connection.cursor() as cursor:
@@ -202,5 +202,5 @@ def shared() -> PostgreSQLServer:
 
 
 def kind(dsn: str, **settings: Any) -> PostgreSQLKind:
-    chosen = PostgreSQLSettings(dsn=dsn, connect_seconds=5, **settings)
+    chosen = PostgreSQLSettings(dsn=dsn, connect_seconds=30, **settings)
     return PostgreSQLKind(chosen, Place("team", Path("/nowhere"), WarehouseConfig()))

@@ -21,8 +21,10 @@ from headrace import cli
 from headrace.app.folder import WORKER_SOCKET, short_path
 
 START_SECONDS = 30.0
-WORKER_SECONDS = 5.0
+WORKER_SECONDS = 60.0
 STOP_SECONDS = 20.0
+PATIENT = {"HEADRACE_COLLECTOR_COMMIT_TIMEOUT_SECONDS": "15"}
+"""What a test may set otherwise: a machine that stands still for some seconds is no reason to refuse events."""
 LOAD_SECONDS = 60.0
 
 
@@ -60,9 +62,8 @@ class Server:
         self.port = free_port()
         self.console_port = free_port()
         self.output = data.parent / f"{data.name}.output.txt"
-        self._environment = {k: v for k, v in os.environ.items() if not k.startswith("HEADRACE_")} | dict(
-            settings or {}
-        )
+        outside = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
+        self._environment = outside | PATIENT | dict(settings or {})
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

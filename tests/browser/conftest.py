@@ -28,7 +28,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if report.failed and report.when == "call":
         for page in OPENED:
             try:
-                shown = page.locator("body").inner_text(timeout=2_000)[:4_000]
+                shown = page.locator("main, body").last.inner_text(timeout=2_000)[:4_000]
             except Error as error:
                 shown = f"nothing to be read: {error.message}"
             report.sections.append((f"page {page.url[:300]}", shown))
@@ -84,10 +84,10 @@ def running(data: Path, settings: dict[str, str] | None = None) -> Iterator[Cons
 
 
 @pytest.fixture(scope="module")
-def chromium(need: Callable[[str], str]) -> Iterator[Browser]:
+def chromium(need_chromium: str) -> Iterator[Browser]:
     """Of one module: while Playwright is there, its event loop runs in this thread, and tests elsewhere could run none of their own."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=need("chromium"), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=need_chromium, args=["--no-sandbox"])
         yield browser
         browser.close()
 

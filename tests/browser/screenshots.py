@@ -82,7 +82,7 @@ def main() -> int:
     given = parser.parse_args()
     shown = [page for page in PAGES if given.only in page.name and (page.name in DOCS or not given.docs)]
     given.folder.mkdir(parents=True, exist_ok=True)
-    chromium = shutil.which("chromium")
+    chromium = shutil.which("chromium-headless-shell") or shutil.which("chromium")
     if chromium is None:
         sys.stderr.write("pictures: there is no chromium; `make setup` as root installs it\n")
         return 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,7 @@ TROUBLE: list[Fault] = ["lose the answer", "unavailable", "drop"]
 @pytest.mark.parametrize("strategy", ["single", "batching"])
 def test_every_call_of_the_browser_sdk_is_in_the_tables_once(
     shared_server: Server,
-    need: Callable[[str], str],
+    need_chromium: str,
     need_sdks: Path,
     tmp_path: Path,
     strategy: str,
@@ -39,7 +38,7 @@ def test_every_call_of_the_browser_sdk_is_in_the_tables_once(
         def over() -> bool:
             return "failed" in site.reports or ("meant" in site.reports and ids <= proxy.heard_ids)
 
-        log = visit(need("chromium"), site.address(**asked), tmp_path / "profile", over)
+        log = visit(need_chromium, site.address(**asked), tmp_path / "profile", over)
     assert "failed" not in site.reports, site.reports["failed"]
     assert ids <= proxy.heard_ids, f"not every event was answered 200; passed on: {proxy.passed}\n{log[-2000:]}"
     assert proxy.unmet == (), "the client met not every fault"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final
 
 from playwright.sync_api import Locator, Page, expect
@@ -19,7 +20,9 @@ def report(console: Console, since: str = "90d") -> dict[str, dict[str, Any]]:
 
 
 def percent(share: float) -> str:
-    return f"{share * 100:.{2 if 0 < share < 0.01 else 1}f} %"
+    """Rounded as a page rounds."""
+    digits = 2 if 0 < share < 0.01 else 1
+    return f"{Decimal(share * 100).quantize(Decimal(10) ** -digits, ROUND_HALF_UP)} %"
 
 
 def rows(page: Page) -> Locator:

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from browser import pages
-from browser.conftest import Console, Open, opening
+from browser.conftest import WAIT_MS, Console, Open, opening
 from browser.looks import COLOURS, beside, violations
 from browser.pages import PAGES, Shown, settled
 
@@ -40,7 +40,7 @@ def test_axe_finds_nothing_in_either_theme_and_a_phone_shows_all_of_it(
     assert [] == violations(page, COLOURS), "dark"
     page.set_viewport_size({"width": 360, "height": 740})
     expect(page.get_by_role("button", name="Open the menu")).to_be_visible()
-    for _ in range(20):  # what is drawn anew for the width needs a moment
+    for _ in range(WAIT_MS // 50):  # what is drawn anew for the width needs a moment
         width = page.evaluate("() => document.documentElement.scrollWidth")
         if width == 360:
             break

@@ -255,7 +255,7 @@ def test_everything_arrives_over_the_transport_of_delivery(slug: str) -> None:
 def test_a_stand_in_answers_the_same_over_a_real_connection() -> None:
     stand_in = serving.tool("segment")
     body = b'{"batch": [{"type": "track", "event": "A", "userId": "42", "messageId": "m-1"}]}'
-    with serving.Served(stand_in) as served, httpx.Client() as client:
+    with serving.Served(stand_in) as served, httpx.Client(timeout=30) as client:
         url = f"{served.settings()['endpoint']}/batch"
         headers = {"authorization": "Basic " + base64.b64encode(f"{WRITE_KEY}:".encode()).decode()}
         assert 401 == client.post(url, json={}).status_code
@@ -279,7 +279,8 @@ def test_a_stand_in_in_a_process_of_its_own_ends_with_its_stdin() -> None:
         assert process.stdout is not None
         started = json.loads(process.stdout.readline())
         assert f"http://{serving.HOST}:{started['port']}/v1" == started["settings"]["endpoint"]
-        assert 200 == httpx.get(f"http://{serving.HOST}:{started['port']}{serving.TAKEN}").status_code
+        taken = f"http://{serving.HOST}:{started['port']}{serving.TAKEN}"
+        assert 200 == httpx.get(taken, timeout=30).status_code
         process.stdin.close()
         assert 0 == process.wait(10)
 

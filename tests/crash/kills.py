@@ -89,13 +89,13 @@ class Rounds:
             if process.is_running():
                 process.kill()
         killed = time.monotonic()
-        psutil.wait_procs(processes, 5)
+        psutil.wait_procs(processes, 30)
         return killed
 
     def _kill_supervisor(self) -> None:
         children = self._scene.children()
         self._scene.server.kill()
-        _, alive = psutil.wait_procs(children, 5)
+        _, alive = psutil.wait_procs(children, 30)
         assert alive == [], "children outlive the supervisor's kill -9"
         self._scene.server.start()
 

@@ -22,7 +22,7 @@ QUICK: Final = {"HEADRACE_LOADER_INTERVAL_SECONDS": "0.2"}
 
 
 class Scene:
-    """`stand_ins` names modules of tests/crash/stand_ins that replace a part of the server in its children."""
+    """`stand_ins` names modules of tests/crash/stand_ins that replace a part of the server."""
 
     def __init__(
         self,

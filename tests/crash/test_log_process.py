@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import shutil
 import subprocess
 import time
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 
 from conftest import missing
@@ -167,8 +169,8 @@ def test_the_mark_hides_it_when_no_other_segment_could_be_opened(strace: str, tm
 
 def test_a_slow_sync_shows_readers_nothing_before_its_end(strace: str, tmp_path: Path) -> None:
     when = 1 + calls_before_ack(strace, tmp_path / "trial", "fdatasync")
-    delay = traced(strace, f"fdatasync:delay_enter=2000000:when={when}")
-    with started("append", tmp_path / "log", 2, "wait", before=delay) as running:
+    stop = traced(strace, f"fdatasync:signal=STOP:when={when}")
+    with started("append", tmp_path / "log", 2, "wait", before=stop) as running:
         heard(running, "ack")
         reader = SqliteLog(tmp_path / "log", SMALL).reader(0)
         (journal,) = (tmp_path / "log" / "0").glob("*-wal")
@@ -176,9 +178,14 @@ def test_a_slow_sync_shows_readers_nothing_before_its_end(strace: str, tmp_path:
         go_on(running)
         while journal.stat().st_size <= before + 2 * 3_000:
             time.sleep(0.01)
-        # All of the chunk is written, and its sync takes two seconds.
+        # All of the chunk is written, and the process does not hear of its sync before it is let go on.
         seen = [reader.bounds().next, reader.read(1, max_entries=9, max_bytes=9_999).next]
         assert [1, 1] == seen
+        heard(running, "try")
+        assert running.stdout is not None
+        (appending,) = psutil.Process(running.pid).children()
+        while not select.select([running.stdout], [], [], 0.1)[0]:
+            appending.resume()
         heard(running, "ack")
         assert 3 == reader.bounds().next
         reader.close()

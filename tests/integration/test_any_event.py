@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from depth import depth
 from headrace.event import Event
 from loader_house import House, Row
 from made_events import made
@@ -64,7 +65,7 @@ def events_of(drawn: Sequence[Any]) -> list[Event]:
     ]
 
 
-@settings(SLOW, max_examples=40)
+@settings(SLOW, max_examples=depth(20, 40))
 @given(calls)
 def test_what_went_in_comes_out(tmp_path_factory: pytest.TempPathFactory, drawn: list[Any]) -> None:
     house = House(tmp_path_factory.mktemp("any"))
@@ -109,7 +110,7 @@ def contents(house: House) -> dict[str, list[Row]]:
     return found
 
 
-@settings(SLOW, max_examples=25)
+@settings(SLOW, max_examples=depth(12, 25))
 @given(calls)
 def test_the_boundaries_of_loads_change_nothing(tmp_path_factory: pytest.TempPathFactory, drawn: list[Any]) -> None:
     found = []
@@ -122,7 +123,7 @@ def test_the_boundaries_of_loads_change_nothing(tmp_path_factory: pytest.TempPat
     assert found[0][1] == found[1][1]
 
 
-@settings(SLOW, max_examples=25)
+@settings(SLOW, max_examples=depth(12, 25))
 @given(
     st.lists(
         st.tuples(

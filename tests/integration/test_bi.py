@@ -42,7 +42,7 @@ class Scene(NamedTuple):
     def read(self, *statements: str) -> list[tuple[Any, ...]]:
         """As the role that reads, each in a transaction of its own. The rows of the last one."""
         rows: list[tuple[Any, ...]] = []
-        dsn = self.server.dsn(self.database, self.role, PASSWORD) + "?connect_timeout=5"
+        dsn = self.server.dsn(self.database, self.role, PASSWORD) + "?connect_timeout=30"
         with adbc_driver_postgresql.dbapi.connect(dsn, autocommit=True) as connection:
             for statement in statements:
                 with connection.cursor() as cursor:

@@ -16,7 +16,7 @@ from headrace.config import ConsoleConfig, WarehouseConfig
 from headrace.console import front
 from headrace.console.access import INSIDER
 from headrace.console.api import api
-from headrace.console.attempts import ACCOUNT_HERE, PEER
+from headrace.console.attempts import ACCOUNT_HERE, PEER, Attempts
 from headrace.console.noting import NOTED
 from headrace.console.ways import host_of, is_allowed
 from headrace.workspace import passwords
@@ -59,6 +59,12 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
         for role in ROLES:
             people.add(f"{role}@example.com", role.title(), role, PASSWORD)
         yield found
+
+
+@pytest.fixture
+def _no_time_passes(opened: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that no try is given back."""
+    monkeypatch.setattr(opened.worker.logins, "_attempts", Attempts(lambda: 0.0))
 
 
 @pytest.fixture
@@ -340,6 +346,7 @@ def test_the_same_work_is_done_for_who_is_unknown(
     assert passwords._nobodys().split("$")[:4] == passwords.hashed("x").split("$")[:4]
 
 
+@pytest.mark.usefixtures("_no_time_passes")
 def test_too_many_tries_have_to_wait_and_are_told_how_long(opened: Door, elsewhere: str) -> None:
     client = opened.client(elsewhere)
     answers = [client.log_in("viewer@example.com", "wrong") for _ in range(ACCOUNT_HERE.tries + 1)]
@@ -349,6 +356,7 @@ def test_too_many_tries_have_to_wait_and_are_told_how_long(opened: Door, elsewhe
     assert 201 == client.log_in("editor@example.com").status_code  # another account is free
 
 
+@pytest.mark.usefixtures("_no_time_passes")
 def test_a_stranger_cannot_keep_an_account_s_person_out(opened: Door, elsewhere: str) -> None:
     opened.worker.logins.people.add("kim@example.com", "Kim", "viewer", PASSWORD)
     kim = opened.logged_in("kim@example.com")
@@ -362,6 +370,7 @@ def test_a_stranger_cannot_keep_an_account_s_person_out(opened: Door, elsewhere:
     assert 201 == same_place.log_in("kim@example.com").status_code  # from a browser that knows her
 
 
+@pytest.mark.usefixtures("_no_time_passes")
 def test_one_place_cannot_try_many_accounts(opened: Door, elsewhere: str) -> None:
     client = opened.client(elsewhere)
     answers = [client.log_in(f"a{number}@example.com", "wrong").status_code for number in range(PEER.tries + 1)]
@@ -504,6 +513,7 @@ def test_this_machine_needs_no_code(tmp_path: Path) -> None:
 def test_the_setup_code_cannot_be_guessed_for_long(tmp_path: Path) -> None:
     order = {"email": EMAIL, "name": "Ada", "password": PASSWORD, "code": "AAAA"}
     with door(tmp_path) as found:
+        found.worker.logins._attempts = Attempts(lambda: 0.0)  # no time passes
         client = found.client("192.0.2.1")
         answers = [client.post("/api/v1/setup", json=order).status_code for _ in range(PEER.tries + 1)]
         assert [403] * PEER.tries + [429] == answers

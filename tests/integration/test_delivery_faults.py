@@ -21,6 +21,7 @@ from delivery_house import House
 from delivery_street import LOOPBACK, Street
 from fault_server import FaultServer
 from headrace.delivery._http_stream import Stream
+from headrace.delivery.http import HttpClient
 from headrace.destinations.base import Exchange, Request
 
 EVENTS = 2
@@ -36,10 +37,10 @@ class Case(NamedTuple):
     code: str = ""
     attempts: int = 2
     url: str = ""
-    seconds: float = 10.0
+    seconds: float = 60.0
 
 
-def passing(behaviour: fault.Behaviour, code: str, seconds: float = 10.0) -> Case:
+def passing(behaviour: fault.Behaviour, code: str, seconds: float = 60.0) -> Case:
     """It fails once; then it works."""
     return Case((behaviour, fault.answers(200)), "delivered", code, 2, seconds=seconds)
 
@@ -49,8 +50,8 @@ def final(status: int, code: str) -> Case:
 
 
 CASES: Mapping[str, Case] = {
-    "hangs": passing(fault.hangs(), "ETIMEDOUT", 1.5),
-    "drips": passing(fault.drips(0.05), "ETIMEDOUT", 1.5),
+    "hangs": passing(fault.hangs(), "ETIMEDOUT", 4.0),
+    "drips": passing(fault.drips(0.05), "ETIMEDOUT", 4.0),
     "resets after the request": passing(fault.resets(), "ECONNRESET"),
     "closes without an answer": passing(fault.closes(), "ECONNRESET"),
     "cuts the answer": passing(fault.cuts(), "ECONNRESET"),
@@ -85,6 +86,16 @@ class Seen(NamedTuple):
     first: tuple[str, str, int]
     counts: Mapping[str, int]
     requests: int
+
+
+class PatientClient(HttpClient):
+    """Its first request alone has little time."""
+
+    async def exchange(self, request: Request) -> Exchange:
+        try:
+            return await super().exchange(request)
+        finally:
+            self._request_seconds = 60.0
 
 
 def nobody_knows(host: str, port: int) -> Sequence[str]:
@@ -132,7 +143,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Seen
             url = secured.get(case.url, case.url) or f"{server.url}/{slug(name)}"  # type: ignore[call-overload]
             settings[slug(name)] = {"url": url, "concurrency": 1}
         limits = {slug(n): {"request_seconds": case.seconds, "resolve": nobody_knows} for n, case in CASES.items()}
-        street = Street(house, settings, limits)
+        street = Street(house, settings, limits, PatientClient)
 
         def is_done() -> bool:
             return all(
@@ -141,7 +152,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Seen
                 for name, case in CASES.items()
             ) and counts(street.file("healthy")) == {"delivered": EVENTS}
 
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 90
         street.deliver(lambda: is_done() or time.monotonic() > deadline, lambda: house.tracks(EVENTS))
         yield {
             name: Seen(
@@ -249,7 +260,7 @@ def test_of_large_events_fewer_are_read_ahead(tmp_path: Path) -> None:
         street.deliver(
             lambda: (
                 (len(server.received("/dead")) == 8 and street.running["dead"]._ahead_bytes >= AHEAD_BYTES)
-                or time.monotonic() > began + 10
+                or time.monotonic() > began + 90
             ),
             large,
         )

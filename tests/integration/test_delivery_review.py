@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -100,7 +100,11 @@ def test_what_the_log_lost_counts_once_though_something_before_it_is_still_on_it
         raise AssertionError
 
     hangs = Tool(lambda request: hanging(request) if request.headers["webhook-id"] == "m-0" else Answer(200))
-    house.deliver(hangs, 0.5, settings={"concurrency": 4}, meanwhile=lambda: house.tracks(10), is_killed=True)
+    some = {"concurrency": 4}
+    house.deliver(
+        hangs, lambda: len(hangs.requests) == 7, settings=some, meanwhile=lambda: house.tracks(10), is_killed=True
+    )
+    house.deliver(hangs, 0.5, settings=some, is_killed=True)
     assert house.position() == 0
     house.deliver(Tool(), lambda: house.position() == 10)
     assert {"delivered": 7, "failed LOST": 3} == house.counts()
@@ -241,13 +245,15 @@ def test_what_cannot_be_opened_ends_at_once_when_its_settings_change(house: Hous
 
 def test_books_that_take_long_to_close_hold_up_nobody() -> None:
     async def ticked() -> int:
-        books, ticks = Books({}), 0
-        storing = asyncio.ensure_future(books.in_thread(time.sleep, 0.2))
+        books, ticks, let_go = Books({}), 0, Event()
+        storing = asyncio.ensure_future(books.in_thread(let_go.wait, 30))
         await asyncio.sleep(0)
         closing = asyncio.ensure_future(books.close())
         while not closing.done():
             await asyncio.sleep(0.01)
             ticks += 1
+            if ticks == 3:
+                let_go.set()
         await storing
         return ticks
 
@@ -269,7 +275,7 @@ def test_a_partition_that_cannot_be_read_keeps_no_other_waiting(house: House) ->
         follower = Feed([*house.readers(), Unreadable(house.readers()[0])], house.file.parent)
         following = asyncio.create_task(follower.follow())
         try:
-            async with asyncio.timeout(5), follower.arrived:
+            async with asyncio.timeout(60), follower.arrived:
                 await follower.arrived.wait_for(lambda: follower.positions[0] == 3)
         finally:
             following.cancel()
@@ -347,7 +353,7 @@ def test_a_destination_that_was_added_while_nobody_delivered_has_what_came_since
         deliveries = Deliveries(config, cast("Workspace", slow), house.readers)
         deliveries.start()
         try:
-            wait_until("all events", lambda: len(server.received("/")) == 3, 10)
+            wait_until("all events", lambda: len(server.received("/")) == 3, 60)
         finally:
             deliveries.end()
 

@@ -142,7 +142,7 @@ def test_books_of_another_log_stop_the_delivery_loudly(house: House, tmp_path: P
     other.file.write_bytes(house.file.read_bytes())
     tool = Tool()
     with pytest.raises(PositionError, match="belongs to another log; bring that log back, or remove the destination"):
-        other.deliver(tool, 0.5, meanwhile=lambda: other.tracks(5))
+        other.deliver(tool, lambda: False, meanwhile=lambda: other.tracks(5))
     assert [] == tool.requests
 
 

@@ -181,7 +181,10 @@ def test_a_warehouse_is_shown_in_the_same_form(run: Run) -> None:
 @pytest.mark.usefixtures("tool")
 def test_what_was_not_tried_yet_waits(run: Run, house: House, destination: Destination) -> None:
     dead = Tool(lambda _: Answer(500))
-    house.deliver(dead, 0.8, added_at=destination.created_at, meanwhile=lambda: house.tracks(300))
+    house.deliver(
+        dead, lambda: bool(dead.requests), added_at=destination.created_at, meanwhile=lambda: house.tracks(300)
+    )
+    house.deliver(dead, 0.8, added_at=destination.created_at)
     shown = run("delivery", "show", "tool", "--json").json
     assert (325, 17) == (shown["accepted"], shown["delivered"])
     assert shown["waiting"] > 0
@@ -317,7 +320,9 @@ def test_a_tool_that_is_down_says_when_it_is_asked_again(
     house: House, destination: Destination, accounts: DeliveryAccounts
 ) -> None:
     tool = Tool(lambda _: Answer(503, headers={"retry-after": "120"}))
-    house.deliver(tool, 0.3, added_at=destination.created_at, meanwhile=lambda: house.tracks(20))
+    house.deliver(
+        tool, lambda: bool(tool.requests), added_at=destination.created_at, meanwhile=lambda: house.tracks(20)
+    )
     found = accounts.one("tool", "1h")
     assert "stopped" == found.state
     assert found.next_at is None

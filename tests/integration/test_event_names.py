@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 
 from headrace import event
 from headrace.config import LogConfig
-from headrace.delivery import arrived, event_names
+from headrace.delivery import arrived, event_names, feed
 from headrace.delivery.feed import Feed
 from headrace.event import Event, LogEntry, RejectedEvent
 from headrace.log.base import tallied
@@ -42,12 +44,16 @@ def follow(folder: Path, *, note: bool = True) -> Path:
     """Counts what is in the log; without `note` it is killed before it stored anything."""
 
     async def run() -> None:
-        feed = Feed([SqliteLog(folder / "log", LogConfig()).reader(0)], folder / "deliveries")
-        await feed._advance()
+        following = Feed([SqliteLog(folder / "log", LogConfig()).reader(0)], folder / "deliveries")
+        await following._advance()
         if note:
-            await feed.close()
+            await following.close()
 
-    asyncio.run(run())
+    clock = SimpleNamespace(time=NOW.timestamp, monotonic=time.monotonic)  # seconds are kept for an hour
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (feed, event_names):
+            patch.setattr(module, "time", clock)
+        asyncio.run(run())
     return folder / "deliveries" / "arrivals.db"
 
 

@@ -7,6 +7,7 @@ import base64
 import gzip
 import socket
 import threading
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -203,7 +204,16 @@ def test_the_next_address_is_tried_where_the_first_one_refuses() -> None:
     assert exchange.answer is not None
 
 
-def test_an_address_that_says_nothing_takes_only_its_part_of_the_time() -> None:
+def test_an_address_that_says_nothing_takes_only_its_part_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def half_later(client: HttpClient) -> Exchange:
+        """The loop's clock goes on by half the time, once the first address is tried."""
+        loop, before = asyncio.get_running_loop(), connections_to(server.port)
+        exchanging = asyncio.create_task(client.exchange(post(url)))
+        while connections_to(server.port) == before:  # noqa: ASYNC110 -- it has no event
+            await asyncio.sleep(0.01)
+        monkeypatch.setattr(loop, "time", lambda: time.monotonic() + 61)
+        return await exchanging
+
     with FaultServer() as server, socket.socket() as silent, socket.socket() as first, socket.socket() as second:
         silent.bind(("127.0.0.3", server.port))
         silent.listen(0)
@@ -211,26 +221,29 @@ def test_an_address_that_says_nothing_takes_only_its_part_of_the_time() -> None:
             filling.setblocking(False)
             filling.connect_ex(("127.0.0.3", server.port))
         url = f"http://tool.test:{server.port}/x"
-        seconds: dict[str, Any] = {"connect_seconds": 0.2, "request_seconds": 5.0}
-        alone = exchanged(post(url), resolve=answering("127.0.0.3"), **seconds)
-        followed = exchanged(post(url), resolve=answering("127.0.0.3", "127.0.0.1"), **seconds)
+        alone = exchanged(post(url), resolve=answering("127.0.0.3"), connect_seconds=0.2)
+        both = answering("127.0.0.3", "127.0.0.1")
+        followed = used(half_later, resolve=both, connect_seconds=120, request_seconds=300)
     assert "ETIMEDOUT" == alone.code  # the control
     assert "within 0.2 s" in alone.error
     assert followed.answer is not None
 
 
 def test_a_handshake_that_never_ends_leaves_no_connection_open() -> None:
-    async def many(client: HttpClient) -> tuple[set[str], int, int]:
-        exchanging = asyncio.gather(*(client.exchange(post(f"https://127.0.0.1:{port}/")) for _ in range(20)))
-        await asyncio.sleep(SOON / 2)
-        during = connections_to(port)  # the control: they are seen while they are tried
-        codes = {exchange.code for exchange in await exchanging}
+    async def many(client: HttpClient) -> tuple[set[str], int]:
+        exchanges = await asyncio.gather(*(client.exchange(post(f"https://127.0.0.1:{port}/")) for _ in range(20)))
         await asyncio.sleep(0.01)
-        return codes, during, connections_to(port)
+        return {exchange.code for exchange in exchanges}, connections_to(port)
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        assert ({"ETIMEDOUT"}, 20, 0) == used(many, connections=20, connect_seconds=SOON)
+        assert ({"ETIMEDOUT"}, 0) == used(many, connections=20, connect_seconds=SOON)
+        # The controls: there were as many, and one that is open is seen.
+        silent.settimeout(30)
+        for _ in range(20):
+            silent.accept()[0].close()
+        with socket.create_connection(("127.0.0.1", port)):
+            assert 1 == connections_to(port)
 
 
 def test_a_name_server_that_hangs_ends_in_time_and_holds_up_no_other_client() -> None:
@@ -487,15 +500,25 @@ def test_what_a_tool_sends_beyond_its_answer_is_nobody_elses_answer(method: str)
 
 
 def test_requests_beyond_the_connections_wait_and_their_time_does_not_run() -> None:
+    async def many(client: HttpClient) -> Sequence[Exchange]:
+        return await asyncio.gather(*(client.exchange(post(server.url)) for _ in range(24)))
+
+    async def late(client: HttpClient) -> Exchange:
+        for _ in range(2):
+            await client._places.acquire()
+        waiting = asyncio.create_task(client.exchange(post(server.url)))
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+        client._request_seconds = 30  # from the moment that it has a place
+        for _ in range(2):
+            client._places.release()
+        return await waiting
+
     with FaultServer() as server:
-        server.behave("*", fault.waits(0.06))
-
-        async def many(client: HttpClient) -> Sequence[Exchange]:
-            return await asyncio.gather(*(client.exchange(post(server.url)) for _ in range(24)))
-
-        exchanges = used(many, connections=2, request_seconds=0.6)  # 0.72 s in all
+        server.behave("*", fault.waits(0.02))
+        assert [200] * 24 == [exchange.answer.status for exchange in used(many, connections=2)]
         assert 2 == server.connections
-    assert [200] * 24 == [exchange.answer.status for exchange in exchanges]
+        assert 200 == used(late, connections=2, request_seconds=0.2).answer.status
 
 
 def test_a_cancelled_exchange_leaves_the_client_whole() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -120,15 +122,20 @@ def active(server: PostgreSQLServer) -> int:
 def test_a_query_for_which_nobody_comes_back_is_cancelled(
     client: TestClient[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queries, "LEASE_SECONDS", 0.3)
+    clock = [time.monotonic()]
+    monkeypatch.setattr(queries, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     monkeypatch.setattr(queries, "WATCH_SECONDS", 0.05)
     kept = ordered(client, ENDLESS["warehouse"], wait_seconds=0)
     left = ordered(client, ENDLESS["warehouse"], wait_seconds=0)
-    states = {"running": "running"}
-    while states.get(left["id"]) != "cancelled":  # the list asks for nothing
-        assert "running" == client.get(f"/queries/{kept['id']}").json()["state"]
+    clock[0] += 0.9 * queries.LEASE_SECONDS
+    assert "running" == client.get(f"/queries/{kept['id']}").json()["state"]
+    clock[0] += 0.2 * queries.LEASE_SECONDS
+    states = {left["id"]: "running"}
+    while states[left["id"]] == "running":  # the list asks for nothing
         states = {query["id"]: query["state"] for query in client.get("/queries").json()}
-    assert "running" == states[kept["id"]]  # the control: somebody came back for this one
+    assert "cancelled" == states[left["id"]]
+    # The control: somebody came back for this one.
+    assert "running" == client.get(f"/queries/{kept['id']}", params={"wait_seconds": 0.2}).json()["state"]
     client.delete(f"/queries/{kept['id']}")
 
 

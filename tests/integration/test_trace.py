@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,7 +67,7 @@ def traced(house: House, destination: Destination) -> Callable[[str], dict[str, 
         house.accept([{}], "other")
         house.accept([{"messageId": "m-12"}, {"messageId": "m-12"}])
 
-    house.accept([{"receivedAt": "2026-01-01T00:00:00Z"}])
+    house.accept([{"receivedAt": (datetime.now(UTC) - timedelta(days=300)).isoformat()}])
     tool = Tool(answer)
     house.deliver(
         tool,

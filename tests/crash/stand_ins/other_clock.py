@@ -10,6 +10,8 @@ from typing import Any
 
 
 def stand_in(role: str) -> None:
+    if role == "supervisor":
+        return
     from headrace.log import sqlite
 
     file = Path(os.environ["CRASH_CLOCK_FILE"])

@@ -9,8 +9,13 @@ export function isBehind(of: Standing | undefined): boolean {
   return of !== undefined && (of.loads_behind > 0 || of.is_flagging === true)
 }
 
-/** Seconds until figures are asked for again: soon while some are being counted, but not where that stands still. */
-export function figuresEvery(of: Standing | undefined): number {
+/** Seconds until figures are asked for again while some are being counted; 0 where all are, and where that stands still. */
+export function countedEvery(of: Standing | null | undefined): number {
   const moves = !of?.as_of || Date.now() - Date.parse(of.as_of) < 300_000
-  return isBehind(of) && moves ? 5 : 30
+  return of && isBehind(of) && moves ? 5 : 0
+}
+
+/** As `countedEvery`, and now and then in any case. */
+export function figuresEvery(of: Standing | undefined): number {
+  return countedEvery(of) || 30
 }
