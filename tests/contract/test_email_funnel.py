@@ -13,6 +13,7 @@ import pytest
 
 from headrace.errors import ConfigError
 from headrace.reports import funnel
+from headrace.reports.answers import FunnelOrder
 from headrace.reports.conditions import Condition
 from headrace.reports.funnel import FunnelRequest, Step
 from headrace.reports.model.engine import engine
@@ -123,6 +124,25 @@ def test_filters_and_period_hold_of_the_message(house: House) -> None:
     assert 2 == delivered(since=at(10))
     assert 1 == delivered(since=at(10), until=at(20))
     assert 1 == delivered(Condition("sent_at", "more", at(10).isoformat()))
+
+
+@pytest.mark.parametrize(
+    ("value", "zone", "count"),
+    [
+        ("2026-09-01T10:00", "UTC", 2),
+        ("2026-09-01T10:00", "Europe/Berlin", 2),  # 8 o'clock in UTC
+        ("2026-09-01T12:01", "UTC", 1),
+        ("2026-09-01T12:00", "Europe/Berlin", 2),
+        ("2026-09-01T12:01", "Europe/Berlin", 1),
+        ("2026-09-01T10:00:00+00:00", "Europe/Berlin", 2),
+        ("2026-09-02", "UTC", 0),
+        ("2026-09-01", "Asia/Kathmandu", 6),
+        ("2026-09-02", "Asia/Kathmandu", 1),
+    ],
+)
+def test_times_without_a_zone_in_filters_are_of_the_order_s(house: House, value: str, zone: str, count: int) -> None:
+    order = FunnelOrder(filters=[Condition("sent_at", "at_least", value)], zone=zone)
+    assert count == house.funnel(order.request(at(0))).parts[0].steps[0].messages
 
 
 def test_a_breakdown_has_a_funnel_for_each_value(house: House) -> None:

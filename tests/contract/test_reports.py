@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -18,9 +19,12 @@ import report_rows
 from headrace.app.reporting import OpenWarehouse, Reporting
 from headrace.config import WarehouseConfig
 from headrace.errors import ConfigError
-from headrace.reports import building, planning
-from headrace.reports.answers import FunnelOrder, HoldoutOrder
+from headrace.reports import answers, building, campaigns, crossing, planning
+from headrace.reports.answers import FunnelOrder, HoldoutOrder, ReportAnswer, Standing
+from headrace.reports.campaigns import CURVE_HOURS, CompareOrder, Comparison
 from headrace.reports.conditions import Condition
+from headrace.reports.crossing import Asked as Answered
+from headrace.reports.crossing import TableOrder
 from headrace.reports.datasets import DATASETS
 from headrace.reports.model.engine import engine
 from headrace.reports.model.settings import Goal, LabelRule, ModelSettings
@@ -39,6 +43,11 @@ SETTINGS = ModelSettings(
 )
 SOURCES = (MailSource("mail", "mail", is_email=True), MailSource("mail-two", "mail_two", is_email=True))
 ROWS = report_rows.made()
+DAYS = [
+    {"day": date(2026, 10, 1) + timedelta(days=number), "source": "mail", "list_id": "news", "subscribes": 2**number}
+    for number in range(31)
+]
+"""Of list_health: each sum of subscribes is of one set of days only."""
 
 
 class Asked:
@@ -50,7 +59,7 @@ class Asked:
         self.place = Place(engine(warehouse.engine), {}, SOURCES, SETTINGS)
         email_tables.create(warehouse)
         rows = {name: [without_extra(name, row) for row in of] for name, of in ROWS.items()}
-        email_tables.fill(warehouse, rows)
+        email_tables.fill(warehouse, {**rows, "list_health": DAYS})
 
     def __call__(self, **request: Any) -> list[Row]:
         asked = settled(ReportRequest(**request), NOW)
@@ -155,6 +164,44 @@ def test_a_period_within_a_quarter_of_an_hour_is_read_from_the_messages(ask: Ask
     assert [expected_counts(ROWS, lambda _: 0, lambda message: message["sent_at"] >= bound)[0]] == ask(**asked)
 
 
+def days(*numbers: int) -> int:
+    """The subscribes of these days of October."""
+    return sum(2 ** (number - 1) for number in numbers)
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "zone", "now", "before"),
+    [
+        ("2026-10-20", "2026-10-22", "UTC", [20, 21, 22], [17, 18, 19]),
+        ("2026-10-20", "2026-10-22T00:00", "UTC", [20, 21], [18, 19]),
+        ("2026-10-20", "2026-10-22T00:15", "UTC", [20, 21, 22], [17, 18, 19]),
+        ("2026-10-20T18:00", "2026-10-20T20:00", "UTC", [20], [19]),
+        ("2026-10-20T18:00", "2026-10-22T06:00", "UTC", [20, 21, 22], [17, 18, 19]),
+        ("2026-10-24", "2026-10-25", "Europe/Berlin", [24, 25], [22, 23]),
+        ("2026-10-25", "2026-10-25T22:59:59Z", "Europe/Berlin", [25], [24]),
+        ("2026-10-25", "2026-10-25T23:00:00Z", "Europe/Berlin", [25], [24]),
+        ("2026-10-25", "2026-10-25T23:00:01Z", "Europe/Berlin", [25, 26], [23, 24]),
+        ("7d", None, "UTC", range(23, 31), range(15, 23)),
+        ("12h", None, "Asia/Kathmandu", [30], [29]),
+    ],
+)
+def test_datasets_of_days_count_each_day_of_the_period_and_as_many_before(
+    ask: Asked, since: str, until: str | None, zone: str, now: Sequence[int], before: Sequence[int]
+) -> None:
+    def answered(request: ReportRequest) -> Answered:
+        plan = planning.planned(request, ask.place)
+        sql = building.built(plan, ask.place)
+        return Answered(ask.warehouse.query(sql, max_rows=100, timeout_seconds=30).rows, plan, sql, truncated=False)
+
+    request = ReportRequest(dataset="list_health", measures=["subscribes"], since=since, until=until, zone=zone)
+    noon = datetime(2026, 10, 30, 12, 7, tzinfo=UTC)
+    found = crossing.crossed(TableOrder(request=request, compare=True), answered, noon)
+    until_now = [*now, 31] if until is None else now  # nothing ends it, and the last row is of tomorrow
+    assert [[days(*until_now)]] == [list(row) for row in found.table.whole]
+    assert found.before is not None
+    assert [[days(*before)]] == [list(row) for row in found.before.whole]
+
+
 def test_filters_take_away_messages_and_their_orders(ask: Asked) -> None:
     wanted = [Condition("domain", "in", ["gmx.de", ""]), Condition("device", "is", "mobile")]
     rows = ask(dimensions=["campaign_id"], measures=COUNTS, filters=wanted, source="mail-two")
@@ -166,6 +213,24 @@ def test_filters_take_away_messages_and_their_orders(ask: Asked) -> None:
         )
 
     assert expected_counts(ROWS, lambda message: message["campaign_id"], kept) == by(rows, "campaign_id")
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Asia/Kathmandu"])
+@pytest.mark.parametrize("moment", ["2026-10-25", "2026-10-25T08:30", "2026-10-26T00:00:00", "2026-10-24T21:00:00Z"])
+def test_times_without_a_zone_in_filters_are_of_the_report_s(ask: Asked, moment: str, zone: str) -> None:
+    begin = datetime.fromisoformat(moment)
+    begin = begin.replace(tzinfo=ZoneInfo(zone)) if begin.tzinfo is None else begin
+    asked = {"dimensions": ["campaign_id"], "measures": ["sent"], "zone": zone}
+    found = {
+        row["campaign_id"]: row["sent"] for row in ask(filters=[Condition("sent_at", "at_least", moment)], **asked)
+    }
+    expected = expected_counts(ROWS, lambda mail: mail["campaign_id"], lambda mail: mail["sent_at"] >= begin)
+    assert {group: row["sent"] for group, row in expected.items()} == found
+    assert ask(since=moment, **asked) == ask(filters=[Condition("sent_at", "at_least", moment)], **asked)
+    one = ROWS["messages"][0]["sent_at"].astimezone(ZoneInfo(zone)).replace(tzinfo=None).isoformat()
+    exact = ask(filters=[Condition("sent_at", "in", [one])], measures=["sent"], zone=zone)[0]["sent"]
+    same = [mail for mail in ROWS["messages"] if mail["sent_at"] == ROWS["messages"][0]["sent_at"]]
+    assert sum(not mail["is_test"] for mail in same) == exact
 
 
 def test_filters_by_figures_choose_rows_of_the_report(ask: Asked) -> None:
@@ -291,6 +356,80 @@ def test_both_ways_to_the_curve_give_the_same(ask: Asked) -> None:
     small = ask(measures=measures, **asked)
     assert small
     assert small == ask(measures=measures, since="2020-01-01", **asked)
+
+
+def compared(
+    ask: Asked, asked_of: list[ReportRequest], sends: Sequence[Sequence[Any]] | None = None, **order: Any
+) -> Comparison:
+    """What the curve is asked by is added to `asked_of`. `sends` are told for those of the warehouse."""
+
+    def report(request: ReportRequest) -> ReportAnswer:
+        plan = planning.planned(settled(request, NOW), ask.place)
+        sql = building.built(plan, ask.place)
+        result = ask.warehouse.query(sql, max_rows=10_000, timeout_seconds=30)
+        return answers.answer(plan, planning.columns(plan), sql, result, Standing(as_of=NOW, loads_behind=0))
+
+    def rows(of: str | ReportRequest) -> Any:
+        if of == campaigns.SENDS and sends is not None:
+            return sends
+        if isinstance(of, ReportRequest):
+            asked_of.append(of)
+            of = building.sql(settled(of, NOW), ask.place)
+        return ask.warehouse.query(of, max_rows=10_000, timeout_seconds=30).rows
+
+    return campaigns.comparison(CompareOrder(campaigns=["welcome", "spring"], **order), report, rows, rows)
+
+
+@pytest.mark.parametrize(
+    ("order", "way", "keep"),
+    [
+        ({}, "engagement_curve", lambda _: True),
+        ({"since": "2026-10-01", "until": "2026-10-31"}, "engagement_curve", lambda _: True),
+        (
+            {"since": "2026-10-24", "zone": "Europe/Berlin"},
+            "message_hours",
+            lambda mail: local(mail["sent_at"], "Europe/Berlin").date() >= date(2026, 10, 24),
+        ),
+        ({"until": "2026-10-24"}, "message_hours", lambda mail: mail["sent_at"].date() <= date(2026, 10, 24)),
+        ({"source": "mail-two"}, "message_hours", lambda mail: mail["source"] == "mail_two"),
+        (
+            {"filters": [Condition("email_id", "is", "a"), Condition("sent", "more", 1)]},
+            "message_hours",
+            lambda mail: mail["email_id"] == "a",
+        ),
+    ],
+)
+def test_the_curves_of_a_comparison_are_of_the_mails_that_it_counts(
+    ask: Asked, order: dict[str, Any], way: str, keep: Callable[[Row], bool]
+) -> None:
+    requests: list[ReportRequest] = []
+    found = compared(ask, requests, **order)
+    plan = planning.planned(settled(requests[0], NOW), ask.place)
+    assert [way] == [part.name for part in plan.parts]
+    delivered = [column.name for column in found.measures].index("delivered")
+    for of in found.campaigns:
+        mails = [mail for mail in ROWS["messages"] if mail["campaign_id"] == of.campaign_id]
+        mails = [mail for mail in mails if keep(mail) and not mail["is_test"] and mail["is_delivered"]]
+        assert len(mails) == of.figures[delivered]
+        opened = [mail["opened_at"] - mail["delivered_at"] for mail in mails if mail["opened_at"]]
+        assert sum(late < timedelta(hours=CURVE_HOURS) for late in opened) == sum(
+            row[1] for row in found.curves[of.campaign_id]
+        )
+
+
+def test_campaigns_of_the_same_age_are_compared_by_the_mails_of_the_chosen_source(ask: Asked) -> None:
+    moment = (NOW - timedelta(hours=50)).isoformat()
+    sends = [(campaign, moment, moment, 1, None) for campaign in ("welcome", "spring")]
+    found = compared(ask, [], sends, source="mail-two").same_age
+    assert found is not None
+    rates = []
+    for campaign in ("welcome", "spring"):
+        mails = [mail for mail in ROWS["messages"] if (mail["campaign_id"], mail["source"]) == (campaign, "mail_two")]
+        mails = [mail for mail in mails if mail["is_delivered"] and not mail["is_test"]]
+        late = [mail["human_opened_at"] - mail["delivered_at"] for mail in mails if mail["human_opened_at"]]
+        rates.append(sum(one < timedelta(hours=49) for one in late) / len(mails))
+    assert (49, "human_open_rate") == (found.hours, found.figures[0].measure)
+    assert rates == pytest.approx(found.figures[0].values)
 
 
 def test_both_ways_to_the_domains_give_the_same(ask: Asked) -> None:

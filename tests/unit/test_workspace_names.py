@@ -11,6 +11,7 @@ import pytest
 
 from headrace.errors import ConfigError
 from headrace.workspace import names
+from headrace.workspace.saved import SAVED_KINDS, SavedKind
 from headrace.workspace.workspace import Workspace
 
 CASES: dict[str, Any] = json.loads(
@@ -42,6 +43,16 @@ def test_a_bad_schema_is_refused_with_the_rule_and_a_proposal(workspace: Workspa
         workspace.add_source("http-api", "x", case["schema"])
     assert workspace.sources() == []
     assert names.is_schema(case["proposal"])
+
+
+@pytest.mark.parametrize("kind", SAVED_KINDS)
+def test_what_is_saved_never_has_the_address_of_what_is_not_yet(workspace: Workspace, kind: SavedKind) -> None:
+    saved = workspace.saved()
+    assert ["new-2", "new-3", "newer"] == [
+        saved.add(kind, title, "", {}, "Ada").slug for title in ("New", "new!", "Newer")
+    ]
+    with pytest.raises(ConfigError, match="for example 'new-4'"):
+        saved.add(kind, "Another", "", {}, "Ada", "new")
 
 
 def test_slug_and_schema_are_unique_for_ever(workspace: Workspace) -> None:

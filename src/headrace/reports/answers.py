@@ -8,15 +8,15 @@ from typing import Any, Final
 
 import msgspec
 
-from headrace.reports.conditions import Condition
+from headrace.reports.conditions import Condition, zoned
 from headrace.reports.datasets import DATASETS
 from headrace.reports.dimensions import LABEL, LABEL_SENTENCE
-from headrace.reports.funnel import MAIL_STEPS, ORDERS, Breakdown, FunnelPart, FunnelRequest, Step
+from headrace.reports.funnel import FILTERS, MAIL_STEPS, ORDERS, Breakdown, FunnelPart, FunnelRequest, Step
 from headrace.reports.holdout import HoldoutRequest, HoldoutResult
 from headrace.reports.measures import MEASURES, Unit, definition
 from headrace.reports.planning import Column, Plan, fields_of, measures_of
 from headrace.reports.presets import PRESETS
-from headrace.reports.request import ReportRequest, settled
+from headrace.reports.request import ReportRequest, settled, zone_of
 
 NO_MODEL: Final = "the warehouse {slug} has no tables of e-mail yet: they are made once the first e-mail events are loaded; see: headrace status"
 NO_ENGINE: Final = "{step}: there is no e-mail model on {kind}; it is made on DuckDB and PostgreSQL"
@@ -60,7 +60,7 @@ class ReportSql(msgspec.Struct, frozen=True):
 
 
 class FunnelOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """As a `FunnelRequest`, with the period as a report's, by when the mail was sent."""
+    """As a `FunnelRequest`, with the period as a report's, by when the mail was sent. Times without a zone are of `zone`, in filters too."""
 
     steps: Sequence[Step] = ORDERS
     filters: Sequence[Condition] = ()
@@ -74,9 +74,11 @@ class FunnelOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     def request(self, now: datetime) -> FunnelRequest:
         """Raises ConfigError."""
         since, until = _period(self.since, self.until, self.zone, now)
+        zone = zone_of(self.zone)
+        times = {name for name, field in FILTERS.items() if field.type == "time"}
         return FunnelRequest(
             steps=self.steps,
-            filters=self.filters,
+            filters=[zoned(condition, zone) if condition.field in times else condition for condition in self.filters],
             since=since,
             until=until,
             breakdown=self.breakdown,

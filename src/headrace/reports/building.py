@@ -6,9 +6,7 @@ Every word of it is ours but for literals, which `Engine.text` writes, and names
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from headrace.reports.conditions import Field, FieldType, condition_sql
 from headrace.reports.datasets import Part
@@ -17,7 +15,7 @@ from headrace.reports.measures import BY_MODEL, MEASURES, MODELS, Aggregate, Mea
 from headrace.reports.model.schema import Type
 from headrace.reports.place import Place
 from headrace.reports.planning import STEP, Plan, planned
-from headrace.reports.request import ReportRequest
+from headrace.reports.request import ReportRequest, days_of, zone_of
 
 _FIELD_TYPES: Final[Mapping[str, FieldType]] = {
     "text": "text",
@@ -137,15 +135,16 @@ class _Builder:
 
     def _period_conditions(self, part: Part) -> list[str]:
         clock = part.fields.get(part.clock, "")
-        bounds = zip(self._plan.period, (">=", "<"), strict=True)
-        return [f"{clock} {sign} {self._moment(moment, part)}" for moment, sign in bounds if moment is not None]
+        bounds = zip(self._bounds(part), (">=", "<"), strict=True)
+        return [f"{clock} {sign} {bound}" for bound, sign in bounds if bound is not None]
 
-    def _moment(self, moment: datetime, part: Part) -> str:
+    def _bounds(self, part: Part) -> Sequence[str | None]:
+        period, engine = self._plan.period, self._engine
         if part.exact != "day":
-            return self._engine.cast(self._engine.text(moment.isoformat()), Type.TIME)
-        # Days of UTC are taken for the days of the zone that the period names; of a day that is begun, all of it.
-        day = moment.astimezone(ZoneInfo(self._plan.zone)).date()
-        return self._engine.cast(self._engine.text(day.isoformat()), Type.DAY)
+            return [None if at is None else engine.cast(engine.text(at.isoformat()), Type.TIME) for at in period]
+        # Days of UTC are taken for the days of the zone that the period names.
+        days = days_of(period, zone_of(self._plan.zone))
+        return [None if day is None else engine.cast(engine.text(day.isoformat()), Type.DAY) for day in days]
 
     def _made(self, of: Dimension, part: Part, aliases: Mapping[str, str]) -> str:
         field = part.fields[of.of]

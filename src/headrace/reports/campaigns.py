@@ -248,12 +248,20 @@ def _comparison(
     order: CampaignsOrder, chosen: Sequence[CampaignShown], listed: ReportAnswer, curve: Curve
 ) -> Comparison:
     ids = [of.campaign_id for of in chosen]
+    since, until = _period_that_cuts(chosen, listed)
     hours = curve(
         ReportRequest(
             dataset="engagement_curve",
             dimensions=("campaign_id", "hour_since_delivery"),
             measures=CURVE_MEASURES,
-            filters=[Condition("campaign_id", "in", ids)],
+            filters=[
+                *(condition for condition in order.filters if condition.field not in MEASURES),
+                Condition("campaign_id", "in", ids),
+            ],
+            since=since,
+            until=until,
+            zone=order.zone,
+            source=order.source,
             sort=("hour_since_delivery",),
             warehouse=order.warehouse,
         )
@@ -272,6 +280,18 @@ def _comparison(
         zone=listed.zone,
         **_standing(listed),
     )
+
+
+def _period_that_cuts(chosen: Sequence[CampaignShown], listed: ReportAnswer) -> tuple[str | None, str | None]:
+    """The period of the list, without an end beyond which none of them was sent: then the table of counts is read, not the messages."""
+    firsts = [of.first_sent_at for of in chosen]
+    lasts = [of.last_sent_at for of in chosen]
+    since, until = listed.since, listed.until
+    if since is not None and all(first is not None and first >= since for first in firsts):
+        since = None
+    if until is not None and all(last is not None and last + _QUARTER <= until for last in lasts):
+        until = None
+    return None if since is None else since.isoformat(), None if until is None else until.isoformat()
 
 
 def _same_age(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from typing import Any, Final, Literal, NamedTuple, Protocol, get_args
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -29,6 +30,7 @@ Operator = Literal[
 OPERATORS: Final = get_args(Operator)
 FieldType = Literal["text", "number", "truth", "time"]
 MOST_VALUES: Final = 1_000
+_DAY: Final = len("2026-01-31")
 
 
 class Condition(msgspec.Struct, frozen=True, array_like=True):
@@ -50,6 +52,24 @@ class Literals(Protocol):
     """Of `model.engine.Engine`."""
 
     def text(self, value: str) -> str: ...
+
+
+def zoned(condition: Condition, zone: ZoneInfo) -> Condition:
+    """Of a time field: dates and times that say no zone are of this one. What is none stays, to be refused with the others."""
+    values = condition.value
+    if isinstance(values, Sequence) and not isinstance(values, str):
+        return msgspec.structs.replace(condition, value=[_zoned(value, zone) for value in values])
+    return msgspec.structs.replace(condition, value=_zoned(values, zone))
+
+
+def _zoned(value: Any, zone: ZoneInfo) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        found = _read(value)
+        return value if found.tzinfo is not None else found.replace(tzinfo=zone).astimezone(UTC).isoformat()
+    except (ValueError, OverflowError):
+        return value
 
 
 def condition_sql(condition: Condition, fields: Mapping[str, Field], literals: Literals, step: str) -> str:
@@ -126,12 +146,14 @@ def literal(condition: Condition, type_: FieldType, value: Any, literals: Litera
 
 def _moment(condition: Condition, value: str, step: str) -> datetime:
     try:
-        if len(value) == len("2026-01-31"):
-            day = date.fromisoformat(value)
-            return datetime(day.year, day.month, day.day, tzinfo=UTC)
-        found = datetime.fromisoformat(value)
+        found = _read(value)
     except ValueError:
         raise ConfigError(
             f"{step}: {condition.field} is compared with a date or a time in ISO-8601, found {value!r:.100}"
         ) from None
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+def _read(text: str) -> datetime:
+    """Raises ValueError. Without a zone where the text says none."""
+    return datetime.combine(date.fromisoformat(text), time()) if len(text) == _DAY else datetime.fromisoformat(text)

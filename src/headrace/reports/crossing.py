@@ -18,7 +18,7 @@ from headrace.reports.conditions import MOST_VALUES, Condition
 from headrace.reports.dimensions import dimension
 from headrace.reports.measures import MEASURES
 from headrace.reports.planning import Column, Plan, columns, filled
-from headrace.reports.request import MOST_ROWS, ReportRequest, settled, zone_of
+from headrace.reports.request import MOST_ROWS, Period, ReportRequest, days_of, midnight, settled, zone_of
 
 Row = Sequence[Any]
 _QUARTER: Final = timedelta(minutes=15)
@@ -179,7 +179,8 @@ class _Crossing:
         notes = self._notes(main.plan, rows)
         before = None
         if self._order.compare and self._request.since is not None:
-            _, before = self._table(_earlier(self._request, self._now), rows, series)
+            of_days = any(part.exact == "day" for part in main.plan.parts)
+            _, before = self._table(_before(self._request, self._now, of_days=of_days), rows, series)
         return Crossed(
             main,
             rows.names,
@@ -310,6 +311,15 @@ def _mixes_goals(plan: Plan) -> bool:
     return not plan.goal and any(name.startswith(("orders", "revenue")) for part in plan.read.values() for name in part)
 
 
+def _before(request: ReportRequest, now: datetime, *, of_days: bool) -> ReportRequest:
+    try:
+        return _days_before(request, now) if of_days else _earlier(request, now)
+    except OverflowError:
+        raise ConfigError(
+            "report: there is no period as long before this one; choose a later since, or do not compare"
+        ) from None
+
+
 def _earlier(request: ReportRequest, now: datetime) -> ReportRequest:
     """The same of the period before: as many whole days back, in the zone, as this one has begun; periods of hours by their own length."""
     zone = zone_of(request.zone)
@@ -325,6 +335,17 @@ def _earlier(request: ReportRequest, now: datetime) -> ReportRequest:
         moments = [_walled(moment, days, zone) for moment in (since, until)]
     moments = [moments[0], datetime.fromtimestamp(moments[1].timestamp() // 900 * 900, UTC)]
     return msgspec.structs.replace(request, since=moments[0].isoformat(), until=moments[1].isoformat())
+
+
+def _days_before(request: ReportRequest, now: datetime) -> ReportRequest:
+    """The same of the period before for datasets of days: as many of them, all whole."""
+    zone = zone_of(request.zone)
+    moments = (request.since or "", request.until or now.isoformat())
+    first, end = days_of(Period(*map(datetime.fromisoformat, moments)), zone)
+    if first is None or end is None:
+        return request
+    since = midnight(first - (end - first), zone)
+    return msgspec.structs.replace(request, since=since.isoformat(), until=midnight(first, zone).isoformat())
 
 
 def _walled(moment: datetime, back: timedelta, zone: ZoneInfo) -> datetime:

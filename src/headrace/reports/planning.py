@@ -10,13 +10,13 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from headrace.errors import ConfigError, NotFoundError
-from headrace.reports.conditions import Condition
+from headrace.reports.conditions import Condition, zoned
 from headrace.reports.datasets import DATASETS, Dataset, Part, Way
 from headrace.reports.dimensions import DIMENSIONS, LABEL, Dimension, dimension
 from headrace.reports.measures import MEASURES, Measure, Unit, bases
 from headrace.reports.place import Place
 from headrace.reports.presets import PRESETS
-from headrace.reports.request import MOST_COLUMNS, MOST_ROWS, Period, ReportRequest, period_of, unknown
+from headrace.reports.request import MOST_COLUMNS, MOST_ROWS, Period, ReportRequest, period_of, unknown, zone_of
 
 STEP: Final = "report"
 _QUARTER_SECONDS: Final = 900
@@ -214,7 +214,8 @@ def measure_in(name: str, dataset: Dataset) -> Measure:
 
 
 def _conditions(request: ReportRequest, dataset: Dataset, place: Place) -> tuple[list[Condition], list[Condition]]:
-    """Those on rows, with the source's, and those on figures."""
+    """Those on rows, with the source's, and those on figures. Times without a zone are of the request's."""
+    zone = zone_of(request.zone)
     rows: list[Condition] = []
     groups: list[Condition] = []
     for condition in request.filters:
@@ -227,7 +228,7 @@ def _conditions(request: ReportRequest, dataset: Dataset, place: Place) -> tuple
                 raise ConfigError(
                     f"{STEP}: {found.name} cannot be filtered by; give since and until, or filter by sent_at"
                 )
-            rows.append(condition)
+            rows.append(zoned(condition, zone) if found.is_time else condition)
     if request.source is not None:
         schemas = {source.slug: source.schema for source in place.sources}
         if request.source not in schemas:

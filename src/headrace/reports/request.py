@@ -108,6 +108,22 @@ def period_of(request: ReportRequest) -> Period:
     return Period(*(None if text is None else datetime.fromisoformat(text) for text in (request.since, request.until)))
 
 
+def days_of(period: Period, zone: ZoneInfo) -> tuple[date | None, date | None]:
+    """From the first day to before the second. Of a day that the period begins or ends in, all is in it. Raises ConfigError."""
+    try:
+        since, until = (None if moment is None else moment.astimezone(zone).date() for moment in period)
+        if until is not None and period.until is not None and period.until > midnight(until, zone):
+            until += timedelta(days=1)
+    except OverflowError:
+        raise ConfigError("report: the period reaches beyond the years that have days; choose another one") from None
+    return since, until
+
+
+def midnight(day: date, zone: ZoneInfo) -> datetime:
+    """Where the day begins, in UTC."""
+    return datetime.combine(day, time(), zone).astimezone(UTC)
+
+
 def _written(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat()
 
@@ -121,7 +137,7 @@ def _moment(text: str | None, name: str, now: datetime, zone: ZoneInfo, *, ends:
             return _back(int(relative[1]), relative[2], now, zone)
         if len(text) == _DAY:
             day = date.fromisoformat(text) + timedelta(days=int(ends))
-            return datetime.combine(day, time(), zone).astimezone(UTC)
+            return midnight(day, zone)
         found = datetime.fromisoformat(text)
         return (found.replace(tzinfo=zone) if found.tzinfo is None else found).astimezone(UTC)
     except (ValueError, OverflowError):
@@ -133,4 +149,4 @@ def _back(count: int, unit: str, now: datetime, zone: ZoneInfo) -> datetime:
         whole = now.astimezone(UTC).replace(minute=now.minute // 15 * 15, second=0, microsecond=0)
         return whole - timedelta(hours=count)
     day = now.astimezone(zone).date() - timedelta(days=count * (7 if unit == "w" else 1))
-    return datetime.combine(day, time(), zone).astimezone(UTC)
+    return midnight(day, zone)

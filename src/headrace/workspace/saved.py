@@ -15,6 +15,8 @@ from headrace.workspace.database import Database
 
 SavedKind = Literal["query", "report", "dashboard"]
 SAVED_KINDS: Final[tuple[SavedKind, ...]] = get_args(SavedKind)
+RESERVED: Final = frozenset(("new",))
+"""Slugs of none: the console's pages for what is not saved yet have such addresses, as /reports/new."""
 MOST_DESCRIPTION: Final = 2_000
 MOST_SAVED: Final = 10_000
 """Of a kind: what a person can look through, and far from what a program that runs wild would add."""
@@ -69,7 +71,7 @@ class WorkspaceSaved:
             taken = set(connection.scalars(sa.select(table.c.slug).where(table.c.kind == kind)))
             if len(taken) >= MOST_SAVED:
                 raise ConfigError(f"saved {kind}: there are {len(taken)} already; remove some that nobody needs")
-            slug = names.slug(slug, title, kind, taken)
+            slug = names.slug(slug, title, kind, taken | RESERVED)
             now = self._clock()
             saved = Saved(kind, slug, title, description, dict(body), author, now, now, 1)
             connection.execute(sa.insert(table).values(**msgspec.structs.asdict(saved)))
