@@ -120,6 +120,8 @@ def test_filters_stand_in_the_address_and_a_wrong_expression_says_where(
     expect(lines(page)).to_have_count(1)
     page.get_by_label("Expression").fill("properties.total >")
     expect(page.get_by_role("alert")).to_contain_text("column")
+    expect(page.get_by_text("Stopped")).to_be_visible()
+    expect(page.get_by_text("trying again")).to_have_count(0)
 
 
 def test_a_restart_of_the_server_loses_nothing(empty_console: Console, open_page: Open) -> None:

@@ -35,6 +35,14 @@ def run(page: Page, sql: str) -> None:
     page.keyboard.press("Control+Enter")
 
 
+def kept(page: Page, text: str, *, is_there: bool = True) -> None:
+    """Wait until the browser's storage has, or has not, a text of a tab."""
+    page.wait_for_function(
+        "([text, isThere]) => Object.entries(localStorage).some(([name, value]) => name.startsWith('headrace.sql.tabs') && value.includes(text)) === isThere",
+        arg=[text, is_there],
+    )
+
+
 def running(console: Console) -> list[Any]:
     return [query for query in console.ask("GET", "/queries") if query["state"] == "running"]
 
@@ -160,6 +168,49 @@ def test_a_query_is_saved_and_shared_by_its_link(open_page: Open, console: Conso
     expect(other.locator(".cm-content")).to_have_text("SELECT 'of the link' AS text")
     other.get_by_role("tab", name="Saved").click()
     expect(other.get_by_role("button", name=re.compile("^Of the link Olga"))).to_be_visible()
+
+
+def test_a_link_opens_what_is_saved_now(open_page: Open, console: Console) -> None:
+    query = {
+        "title": "Of two people",
+        "description": "",
+        "body": {"sql": "SELECT 1 AS old", "warehouse": None, "chart": None},
+    }
+    saved = console.ask("POST", "/saved/query", query)
+    page = opened(open_page, console, f"/sql/{saved['slug']}")
+    expect(page.locator(".cm-content")).to_contain_text("AS old")
+    kept(page, "AS old")
+    query["body"] = {"sql": "SELECT 1 AS new", "warehouse": None, "chart": None}
+    console.ask("PUT", f"/saved/query/{saved['slug']}", query | {"revision": saved["revision"]})
+    page.reload()
+    expect(page.locator(".cm-content")).to_contain_text("AS new")
+    write(page, "SELECT 1 AS mine")
+    kept(page, "AS mine")
+    query["body"] = {"sql": "SELECT 1 AS newest", "warehouse": None, "chart": None}
+    console.ask("PUT", f"/saved/query/{saved['slug']}", query | {"revision": saved["revision"] + 1})
+    page.reload()
+    expect(page.get_by_text("saved anew since you changed it")).to_be_visible()
+    expect(page.locator(".cm-content")).to_contain_text("AS mine")
+
+
+def test_two_windows_leave_each_others_queries_alone(open_page: Open, console: Console) -> None:
+    one = opened(open_page, console, f"/sql?q={quote('SELECT 1 AS first')}")
+    kept(one, "AS first")
+    two = one.context.new_page()
+    two.goto(f"/sql?q={quote('SELECT 2 AS second')}")
+    two.locator(".cm-content").wait_for()
+    kept(two, "AS second")
+    write(one, "SELECT 1 AS changed")
+    kept(one, "AS changed")
+    kept(two, "AS second")
+    two.get_by_role("button", name="Close From a link").first.click()
+    kept(two, "AS first", is_there=False)
+    one.close()
+    two.reload()
+    two.locator(".cm-content").wait_for()
+    tabs = two.get_by_role("group", name="Open queries").get_by_role("button", name="From a link", exact=True)
+    expect(tabs).to_have_count(1)
+    expect(two.locator(".cm-content")).to_contain_text("AS second")
 
 
 def test_scripts_in_values_names_and_links_stay_text(open_page: Open, console: Console) -> None:

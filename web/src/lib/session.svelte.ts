@@ -32,7 +32,7 @@ class Session {
 
   /** Ask again who is logged in. Throws Problem. */
   async load(): Promise<void> {
-    this.take(await api.get<SessionShown>('/session'))
+    this.take(await api.get<SessionShown>('/session', {}, AbortSignal.timeout(10_000)))
   }
 
   take(shown: SessionShown): void {

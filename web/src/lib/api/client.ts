@@ -94,14 +94,7 @@ export async function request(method: string, path: string, asked: Asked = {}, a
     })
   } catch (error) {
     if (error instanceof DOMException && error.name === 'AbortError') throw error
-    tell('unreachable')
-    throw new Problem({
-      code: 'unreachable',
-      step: 'connection',
-      subject: 'the server does not answer',
-      detail: 'connection: the server does not answer',
-      remedy: 'It is tried again by itself. If it stays so, see whether `headrace serve` runs.',
-    })
+    throw unreachable()
   }
   tell('answered')
   if (answer.ok) return answer
@@ -120,9 +113,29 @@ export async function request(method: string, path: string, asked: Asked = {}, a
   throw new Problem(details, Number.isFinite(after) && after > 0 ? after : null)
 }
 
+function unreachable(): Problem {
+  tell('unreachable')
+  return new Problem({
+    code: 'unreachable',
+    step: 'connection',
+    subject: 'the server does not answer',
+    detail: 'connection: the server does not answer',
+    remedy: 'It is tried again by itself. If it stays so, see whether `headrace serve` runs.',
+  })
+}
+
+/** Longer than any answer to a GET takes. What a request changes may take any time. */
+const LATE_SECONDS = 90
+
 async function json<T>(method: string, path: string, asked: Asked = {}): Promise<T> {
-  const answer = await request(method, path, asked)
-  return (answer.status === 204 ? undefined : await answer.json()) as T
+  const late = method === 'GET' ? AbortSignal.timeout(LATE_SECONDS * 1000) : null
+  const signal = late && asked.signal ? AbortSignal.any([asked.signal, late]) : (late ?? asked.signal)
+  try {
+    const answer = await request(method, path, { ...asked, signal })
+    return (answer.status === 204 ? undefined : await answer.json()) as T
+  } catch (error) {
+    throw error instanceof DOMException && error.name === 'TimeoutError' ? unreachable() : error
+  }
 }
 
 /** `api.get<Source[]>('/sources')`; types are those of `schema.d.ts`, see `types.ts`. */

@@ -82,11 +82,24 @@ export function parts(name: string): string[] {
 const day = (zone: string, year: boolean): Intl.DateTimeFormat =>
   new Intl.DateTimeFormat('en-GB', { weekday: 'short', day: 'numeric', month: 'short', ...(year ? { year: 'numeric' } : {}), timeZone: zone })
 
+const yearOf = (date: Date, zone: string): string => new Intl.DateTimeFormat('en-GB', { year: 'numeric', timeZone: zone }).format(date)
+
 /** Tue 17 Nov, in the page's zone. */
 export function dayOf(at: string | null, zone: string): string {
   if (!at) return '–'
   const date = new Date(at)
-  return day(zone, date.getFullYear() !== new Date().getFullYear()).format(date)
+  return day(zone, yearOf(date, zone) !== yearOf(new Date(), zone)).format(date)
+}
+/** So many days ago at this time of the clock on the wall in the zone, as the API takes it (2026-11-09T22:00:00 of that zone). */
+export function daysAgo(days: number, zone: string, now = new Date()): string {
+  const parts = new Intl.DateTimeFormat('en-GB', { year: 'numeric', month: 'numeric', day: 'numeric', hour: 'numeric', minute: 'numeric', hourCycle: 'h23', timeZone: zone }).formatToParts(now)
+  const part = (type: string): number => Number(parts.find((one) => one.type === type)?.value)
+  return new Date(Date.UTC(part('year'), part('month') - 1, part('day') - days, part('hour'), part('minute'))).toISOString().slice(0, 19)
+}
+/** Tuesday 17 November 2026 at 09:30:12 CET, and the zone's name: what a time shows while the pointer is on it. */
+export function momentIn(at: string, zone: string): string {
+  const exact = new Intl.DateTimeFormat('en-GB', { dateStyle: 'full', timeStyle: 'long', timeZone: zone })
+  return `${exact.format(new Date(at))} (${zone})`
 }
 /** Tue 17 Nov, 09:30. */
 export function momentOf(at: string | null, zone: string): string {

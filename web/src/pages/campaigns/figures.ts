@@ -21,6 +21,19 @@ export function measures(): Promise<ReadonlyMap<string, Measure>> {
   return asked
 }
 
+export interface Alarm {
+  kind: 'warn' | 'bad'
+  word: 'warning' | 'alarm'
+  says: string
+}
+
+/** What a campaign's spam rate says to whoever sends: a warning from 0.1 % on, an alarm from 0.3 % on. */
+export function alarmOf(figures: Figures): Alarm | null {
+  if (figures.spam_alarm === 2) return { kind: 'bad', word: 'alarm', says: `${percent(figures.spam_rate)} of the delivered messages were marked as spam, 0.3 % or more` }
+  if (figures.spam_alarm === 1) return { kind: 'warn', word: 'warning', says: `${percent(figures.spam_rate)} of the delivered messages were marked as spam, 0.1 % or more` }
+  return null
+}
+
 const LEVELS = ['fine', 'from 0.1 % on', 'from 0.3 % on']
 
 export function written(value: number | null | undefined, unit: Unit | undefined): string {

@@ -74,8 +74,11 @@ export class Live {
       } catch (error) {
         if (signal.aborted) return
         this.problem = problemOf(error)
+        if (this.problem.status >= 400 && this.problem.status < 500) {
+          this.status = 'stopped' // asking again would change nothing
+          return
+        }
         this.status = 'lost'
-        if (this.problem.status >= 400 && this.problem.status < 500) return
         await pause(1000, signal)
       }
     }

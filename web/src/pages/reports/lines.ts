@@ -51,13 +51,13 @@ export function steps(field: string, since: string | null, until: string | null,
   if (size === 'hour') {
     const hour = 3_600_000
     const times = there.map((text) => Date.parse(text))
-    const from = since ? Math.floor(Date.parse(since) / hour) * hour : Math.min(...times)
+    const offset = (((times[0] ?? 0) % hour) + hour) % hour // of zones with half and quarter hours
+    const from = since ? Math.floor((Date.parse(since) - offset) / hour) * hour + offset : Math.min(...times)
     const to = until ? Date.parse(until) : Math.max(...times) + 1
     if (!times.length || !Number.isFinite(from) || (to - from) / hour > MOST_STEPS) return there
-    const offset = times[0] === undefined ? 0 : ((times[0] % hour) + hour) % hour
     const byTime = new Map(there.map((text) => [Date.parse(text), text]))
     const found: string[] = []
-    for (let at = from + offset; at < to; at += hour) found.push(byTime.get(at) ?? new Date(at).toISOString())
+    for (let at = from; at < to; at += hour) found.push(byTime.get(at) ?? new Date(at).toISOString())
     return found
   }
   const local = (text: string, less: number): string => new Intl.DateTimeFormat('en-CA', { year: 'numeric', month: '2-digit', day: '2-digit', timeZone: zone }).format(new Date(Date.parse(text) - less))
@@ -108,7 +108,7 @@ function axisOf(answer: TableAnswer, names: readonly string[], rows: readonly Ro
   const there = [...new Map(rows.map((row) => [key(row.slice(0, width)), row.slice(0, width)])).values()]
   let keys: (readonly Scalar[])[] = there
   if (width === 1 && isTime(first)) {
-    keys = steps(first, crossing.since, crossing.until, /^(day|week|month)$/.test(first) ? 'UTC' : answer.zone, there.map((one) => one[0] ?? null)).map((value) => [value])
+    keys = steps(first, crossing.since, crossing.until, answer.zone, there.map((one) => one[0] ?? null)).map((value) => [value])
     if (there.some((one) => one[0] === null)) keys.push([null])
   } else if (width === 1 && isOrdinal(first)) {
     const known = there.map((one) => one[0] ?? null)

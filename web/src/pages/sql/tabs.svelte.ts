@@ -111,6 +111,10 @@ interface KeptTab {
   maxRows: number
 }
 
+function keptOf({ id, title, sql, warehouse, saved, drawing, maxRows }: Tab): KeptTab {
+  return { id, title, sql, warehouse, saved, drawing, maxRows }
+}
+
 /** Keys by person: two may use one browser. */
 const key = (name: string): string => `headrace.sql.${name}.${session.known?.email ?? session.known?.name ?? ''}`
 
@@ -136,6 +140,8 @@ class Tabs {
   current = $state('')
   #person = ''
   #next = 1
+  /** As this window last read or wrote them: what it has not changed since is another window's to change. */
+  #known = new Map<string, string>()
 
   get active(): Tab | undefined {
     return this.all.find((tab) => tab.id === this.current)
@@ -146,6 +152,7 @@ class Tabs {
     const person = key('tabs')
     if (this.#person === person) return
     this.#person = person
+    this.#known.clear()
     const kept = read<{ tabs: KeptTab[]; current: string }>('tabs', { tabs: [], current: '' })
     this.all = (Array.isArray(kept.tabs) ? kept.tabs : []).slice(0, MOST_TABS).map((one) => {
       const tab = new Tab(String(one.id))
@@ -155,6 +162,7 @@ class Tabs {
       tab.saved = one.saved ?? null
       tab.drawing = one.drawing ?? null
       tab.maxRows = ROWS.includes(one.maxRows) ? one.maxRows : 10_000
+      this.#known.set(tab.id, JSON.stringify(keptOf(tab)))
       return tab
     })
     this.current = this.all.some((tab) => tab.id === kept.current) ? kept.current : (this.all[0]?.id ?? '')
@@ -162,10 +170,21 @@ class Tabs {
     history.restore()
   }
 
-  /** Called when something of them has changed. */
+  /** Called when something of them may have changed. Two windows may be open: each writes what it changed, and leaves the other's tabs alone. */
   keep(): void {
-    const tabs: KeptTab[] = this.all.map(({ id, title, sql, warehouse, saved, drawing, maxRows }) => ({ id, title, sql, warehouse, saved, drawing, maxRows }))
-    write('tabs', { tabs, current: this.current })
+    const mine = new Map(this.all.map((tab) => [tab.id, keptOf(tab)]))
+    const isChanged = (own: KeptTab): boolean => JSON.stringify(own) !== this.#known.get(own.id)
+    const before = read<{ tabs: KeptTab[] }>('tabs', { tabs: [] }).tabs
+    const tabs: KeptTab[] = []
+    for (const one of Array.isArray(before) ? before : []) {
+      const own = mine.get(one.id)
+      mine.delete(one.id)
+      if (own) tabs.push(isChanged(own) ? own : one)
+      else if (!this.#known.has(one.id)) tabs.push(one) // of another window; what was closed here is left out
+    }
+    tabs.push(...[...mine.values()].filter(isChanged)) // new ones; those that nobody changed here were closed elsewhere
+    for (const tab of this.all) this.#known.set(tab.id, JSON.stringify(keptOf(tab)))
+    write('tabs', { tabs: tabs.slice(-MOST_TABS), current: this.current })
   }
 
   open(of: { sql?: string; title?: string; warehouse?: string; saved?: Saved | null; drawing?: Partial<Drawing> | null }): Tab {
@@ -217,6 +236,7 @@ class History {
   }
 
   add(asked: Asked): void {
+    this.restore() // another window may have added to it
     this.all = [asked, ...this.all.filter((one) => one.sql !== asked.sql || one.warehouse !== asked.warehouse)].slice(0, MOST_HISTORY)
     write('history', this.all)
   }
