@@ -3,7 +3,7 @@ import { session, type Role } from '../../lib/session.svelte'
 export const ROLES: readonly { value: Role; text: string; sentence: string }[] = [
   { value: 'viewer', text: 'Viewer', sentence: 'looks at everything, asks in SQL, makes reports' },
   { value: 'editor', text: 'Editor', sentence: 'all that, and changes sources, destinations, warehouses, alerts and saved things, and sends again' },
-  { value: 'admin', text: 'Admin', sentence: 'all that, and people, tokens of others, the audit trail, deletion, configuration as a file' },
+  { value: 'admin', text: 'Admin', sentence: 'all that, and people, tokens of others, the audit trail, configuration as a file' },
   { value: 'owner', text: 'Owner', sentence: 'everything, other owners included' },
 ]
 
