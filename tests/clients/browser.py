@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -87,21 +89,30 @@ def bundle(sdks: Path, folder: Path) -> None:
     shutil.copy(sdks / "page.html", folder)
 
 
+def end(browser: subprocess.Popen[bytes]) -> None:
+    """Its whole session, and it is over."""
+    with suppress(ProcessLookupError):
+        os.killpg(browser.pid, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        browser.wait(10)
+    with suppress(ProcessLookupError):
+        os.killpg(browser.pid, signal.SIGKILL)
+    browser.wait()
+
+
 def visit(chromium: str, address: str, profile: Path, until: Callable[[], bool], timeout_seconds: float = 60) -> str:
     """Opens the address in a Chromium with an empty profile and closes it once `until` holds, or the time is over; its log."""
     log = profile.parent / f"{profile.name}.log"
     with log.open("wb") as output:
         command = [chromium, *FLAGS, f"--user-data-dir={profile}", address]
-        browser = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        # A session of its own: Debian's command of the headless shell is a script that stays before the browser.
+        browser = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
         try:
             ends = time.monotonic() + timeout_seconds
             while not until() and browser.poll() is None and time.monotonic() < ends:
                 time.sleep(0.05)
         finally:
-            browser.terminate()
-            try:
-                browser.wait(10)
-            except subprocess.TimeoutExpired:
-                browser.kill()
-                browser.wait()
+            end(browser)
     return log.read_text(errors="replace")
