@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -89,6 +90,17 @@ def test_while_it_is_paused_it_counts_and_then_goes_on(console: Console, source:
     page.keyboard.press("j")
     page.keyboard.press("j")
     expect(page).to_have_url(re.compile("pause-2"))
+
+
+def test_lines_have_their_date_once_the_day_is_over(console: Console, source: NewSource, open_page: Open) -> None:
+    page = open_page(console, f"/debugger?source={source.slug}&event=Day")
+    is_live(page)
+    today = datetime.now(UTC)
+    page.clock.set_fixed_time(today)
+    send(console, source, track("day-1", "Day"))
+    expect(lines(page)).to_have_count(1)
+    page.clock.set_fixed_time(today + timedelta(days=2))
+    expect(lines(page).first.locator(".time")).to_have_text(re.compile(r"^\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}$"))
 
 
 def test_an_event_is_found_by_its_id_and_an_unknown_one_is_explained(

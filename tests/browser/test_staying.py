@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from playwright.sync_api import Page, Route, expect
@@ -122,17 +123,28 @@ def test_the_overview_compares_with_as_many_days_up_to_the_same_time(console: Co
         route.fulfill(response=answer, json=told)
 
     page.route("**/api/v1/reports/batch", without_opens)
+    today = datetime.now(UTC)
+    page.clock.set_fixed_time(today)  # midnight may come in between
     page.goto("/campaigns/overview?since=7d&zone=UTC")
     expect(page.get_by_text("against the 8 days before, up to the same time of day")).to_be_visible()
     before = orders[0]["before"]
     assert "15d" == before["since"]
-    now = page.evaluate("() => new Date().toISOString().slice(0, 10)")
-    days = page.evaluate("([one, other]) => (Date.parse(one) - Date.parse(other.slice(0, 10))) / 86400000", [now, before["until"]])  # fmt: skip
-    assert 8 == days
-    assert len("2026-11-14T22:00:00") == len(before["until"])
+    assert f"{today - timedelta(days=8):%Y-%m-%dT%H:%M}:00" == before["until"]
     key = page.locator("dl").first.locator(".key")
     expect(key.filter(has_text="Delivered").first).to_contain_text("from 7")
     expect(key.filter(has_text="Human open rate")).not_to_contain_text("points")
+
+
+def test_a_period_from_to_begins_with_the_days_of_its_zone(console: Console, open_page: Open) -> None:
+    page = open_page(console, "/")
+    page.clock.set_fixed_time(datetime(2026, 11, 22, 23, 30, tzinfo=UTC))
+    for zone, since, until in (
+        ("Europe/Berlin", "2026-10-24", "2026-11-23"),
+        ("America/New_York", "2026-10-23", "2026-11-22"),
+    ):
+        page.goto(f"/campaigns?zone={zone}")
+        page.get_by_label("Period: mails sent in it").select_option("own")
+        expect(page).to_have_url(re.compile(rf"since={since}&.*until={until}|until={until}&.*since={since}"))
 
 
 def test_spam_is_a_warning_and_an_alarm_in_words(console: Console, open_page: Open) -> None:

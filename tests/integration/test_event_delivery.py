@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -80,10 +81,11 @@ def tool(house: House, destination: Destination) -> Tool:
     tool = Tool(answer)
 
     def accept() -> None:
-        house.accept([{}] * 10)
-        house.accept([{"integrations": {"All": False}}] * 3)
-        house.accept([{}] * 4, "other")
-        house.accept([{"event": "Order Completed"}] * 12)
+        at_once = {"receivedAt": datetime.now(UTC).isoformat()}  # in one minute and one hour
+        house.accept([at_once] * 10)
+        house.accept([{**at_once, "integrations": {"All": False}}] * 3)
+        house.accept([at_once] * 4, "other")
+        house.accept([{**at_once, "event": "Order Completed"}] * 12)
 
     house.deliver(tool, lambda: len(set(tool.ids)) == 22, added_at=destination.created_at, meanwhile=accept)
     return tool
@@ -286,7 +288,8 @@ def test_the_api_tells_the_same(accounts: DeliveryAccounts) -> None:
     ) as client:
         shown = client.get("/api/v1/deliveries/tool?since=10m").json()
         assert (25, 17, 3) == (shown["accepted"], shown["delivered"], shown["failed"])
-        assert shown["trend"] == client.get("/api/v1/deliveries/tool/trend?since=10m").json()
+        period = {"since": shown["since"], "until": shown["until"]}
+        assert shown["trend"] == client.get("/api/v1/deliveries/tool/trend", params=period).json()
         assert {"tool", "warehouse"} == {one["slug"] for one in client.get("/api/v1/deliveries").json()}
         assert 10 >= len(client.get("/api/v1/deliveries/tool/errors/503/samples").json()) > 0
         assert "DELIVERED" in {

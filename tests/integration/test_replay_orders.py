@@ -274,18 +274,22 @@ def test_a_period_that_has_left_the_log_comes_out_of_the_archive(
 
 
 def test_places_of_arrivals_shorten_what_is_read_and_lose_nothing(run: Run, data: Path) -> None:
-    minutes = [180, 120, 60, 30, 2]
-    fill(data, [datetime.now(UTC) - timedelta(minutes=each) for each in minutes])
+    now = datetime.now(UTC)
+    fill(data, [now - timedelta(minutes=each) for each in (180, 120, 60, 30, 2)])
+
+    def ago(minutes: int) -> str:
+        return (now - timedelta(minutes=minutes)).isoformat()
+
     with Running(data) as worker:
         worker.deliveries.notice()
     with sqlite3.connect(data / "deliveries" / "arrivals.db") as arrivals:
         assert 5 == arrivals.execute("SELECT count(*) FROM places").fetchone()[0]
     arrivals.close()
-    for since, sent in (("200m", 5), ("119m", 3), ("31m", 2), ("1m", 0)):
-        answer = run("start", "hook", "--since", since, "--dry-run", "--json")
+    for since, sent in ((200, 5), (119, 3), (31, 2), (1, 0)):
+        answer = run("start", "hook", "--since", ago(since), "--dry-run", "--json")
         if sent:
             assert sent == answer.json["estimate"]["sent"], since
-    part = run("start", "hook", "--since", "121m", "--until", "59m", "--yes", "--json").json["replay"]
+    part = run("start", "hook", "--since", ago(121), "--until", ago(59), "--yes", "--json").json["replay"]
     assert 3 == part["total"], "one before, to be on the safe side, and none of the rest"
 
 

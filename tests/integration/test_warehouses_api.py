@@ -338,7 +338,8 @@ def test_a_postgresql_warehouse_is_mended_step_by_step_and_fills(client: TestCli
         (one["rows"], one["is_exact"], one["size_bytes"] > 0) for one in tables if one["table"] == "tracks"
     ]
     loads = client.get(
-        "/api/v1/warehouses/team/loads", params={"before": f"{NOW + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"}
+        "/api/v1/warehouses/team/loads",
+        params={"before": f"{datetime.now(UTC) + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"},
     )
     assert 8 == sum(load["rows"].get("shop.tracks", 0) for load in loads.json()["loads"])
     rows = client.get("/api/v1/warehouses/team/tables/shop/tracks/rows").json()
