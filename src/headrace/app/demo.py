@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import http.client
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -25,8 +22,6 @@ from headrace.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
-KEY_SECONDS: Final = 15.0
-"""Collectors know a new key within a second."""
 LOAD_SECONDS: Final = 900.0
 MODEL_SECONDS: Final = 300.0
 POLL_SECONDS: Final = 0.5
@@ -137,7 +132,6 @@ class WorkerDemo:
 
     def _run(self, url: str, mail: AddedSource, shop: AddedSource) -> None:
         try:
-            self._wait_for_keys(url, (mail, shop))
             self._send(url, mail, shop)
             self._become("loading")
             self._wait_for("loading", LOAD_SECONDS, self._is_loaded)
@@ -164,16 +158,6 @@ class WorkerDemo:
                 demo_note.write(self._config.folder, self._note)
             except ConfigError as failed:
                 logger.warning("%s", failed)
-
-    def _wait_for_keys(self, url: str, sources: tuple[AddedSource, AddedSource]) -> None:
-        deadline = time.monotonic() + KEY_SECONDS
-        for source in sources:
-            while not _is_known(url, source.write_key):
-                if time.monotonic() > deadline:
-                    raise ConfigError(
-                        f"demo: the tracking API at {url} does not take the new write keys; see `headrace status`"
-                    )
-                self._pause(0.1)
 
     def _send(self, url: str, mail: AddedSource, shop: AddedSource) -> None:
         from headrace.simulator.month import DEMO_SEED, send_month  # noqa: PLC0415 - few workers ever need it
@@ -235,20 +219,6 @@ def _planned(note: DemoNote, order: DemoOrder) -> DemoNote:
         until=datetime.now(UTC),
         expected=expected_events(order.recipients, order.campaigns, FULL),
     )
-
-
-def _is_known(url: str, write_key: str) -> bool:
-    """Whether the tracking API takes the key."""
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=5.0)
-    try:
-        body = b'{"type": "track", "event": "Key Tried", "userId": "demo"}'
-        connection.request("POST", "/v1/validate", body, {"Content-Type": "application/json", "X-Write-Key": write_key})
-        return connection.getresponse().status == HTTPStatus.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
 
 
 _AGAIN: Final[tuple[DemoStage, ...]] = ("failed", "interrupted")

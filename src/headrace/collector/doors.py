@@ -1,9 +1,10 @@
-"""Which source a write key opens: the workspace as the collector sees it, renewed within a second of a change."""
+"""Which source a write key opens: the workspace as the collector sees it, renewed within a second of a change and before a key is refused."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -19,6 +20,9 @@ from headrace.workspace.workspace import Workspace
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS: Final = 0.4
+LOOKS: Final = 40
+"""So often between two polls the workspace is looked at for a key that is refused otherwise: a look takes about 0.3 ms of the loop's time, and
+whoever knows no key may ask as often as he likes."""
 
 
 class _View(NamedTuple):
@@ -37,21 +41,45 @@ class Doors:
         self._workspace = workspace
         self._revision = -1
         self._view: _View
+        self._renewing = threading.Lock()
+        self._looks_left = LOOKS
         self.renew()
 
     def renew(self) -> None:
         """Read the workspace again if it has changed."""
-        if self._workspace.revision() == self._revision:
-            return
-        revision, sources = self._workspace.snapshot()
-        kinds = {source.slug: kind for source in sources if (kind := _configured(source))}
-        # In one step: requests are answered meanwhile, and a key without its kind would be told that its source is disabled.
-        self._view = _View(KeyRing(self._workspace.secret, sources), kinds, {})
-        self._revision = revision
+        with self._renewing:
+            if self._workspace.revision() == self._revision:
+                return
+            revision, sources = self._workspace.snapshot()
+            kinds = {source.slug: kind for source in sources if (kind := _configured(source))}
+            # In one step: requests are answered meanwhile, and a key without its kind would be told that its source is disabled.
+            self._view = _View(KeyRing(self._workspace.secret, sources), kinds, {})
+            self._revision = revision
 
     def open(self, key: str | None) -> SourceKind:
-        """The source of this key. Raises RequestError 401 `invalid_write_key` or 404 `source_disabled`,
-        and RetryableError for a source that this server cannot set up."""
+        """The source of this key, also of one that was made a moment before. Raises RequestError 401 `invalid_write_key` or
+        404 `source_disabled`, and RetryableError for a source that this server cannot set up."""
+        try:
+            return self._opened(key)
+        except RequestError:
+            if not key or not self._looked_again():
+                raise
+            return self._opened(key)
+
+    def _looked_again(self) -> bool:
+        if not self._looks_left:
+            return False
+        self._looks_left -= 1
+        try:
+            self.renew()
+        except Exception:  # noqa: BLE001 - `watch` tells it; a client whose key is refused would drop its events
+            text = (
+                "collector: the workspace cannot be read, so it is not known whether there is such a key; see its log"
+            )
+            raise RetryableError(text, 30) from None
+        return True
+
+    def _opened(self, key: str | None) -> SourceKind:
         ring, kinds, opened = self._view
         if key in opened:
             return opened[key]
@@ -82,6 +110,7 @@ class Doors:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(POLL_SECONDS)
+            self._looks_left = LOOKS
             try:
                 await loop.run_in_executor(None, self.renew)
             except Exception:
