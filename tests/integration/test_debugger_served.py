@@ -159,8 +159,10 @@ def test_an_event_is_told_with_its_row_by_place_and_by_id(
     )
 
 
-def test_an_id_that_nobody_knows_is_said_to_be_unknown(client: httpx.Client) -> None:
-    found = client.get("/events/never-sent").json()
+@pytest.mark.parametrize("message_id", ["never-sent", "recent"])
+def test_an_id_that_nobody_knows_is_said_to_be_unknown(client: httpx.Client, message_id: str) -> None:
+    """`message_id` may be any word."""
+    found = client.get(f"/events/{message_id}").json()
     assert (False, []) == (found["trace"]["is_found"], found["stored"])
     assert found["trace"]["looked_back_to"] is not None
 

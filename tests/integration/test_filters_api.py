@@ -84,7 +84,7 @@ def test_fields_are_those_of_the_language_and_those_that_were_seen(client: TestC
 
 
 def test_recent_events_are_the_newest_first(client: TestClient[Any]) -> None:
-    found = client.get("/events/recent", params={"source": ["mails"]}).json()
+    found = client.get("/filters/events", params={"source": ["mails"]}).json()
     assert (31, "identify") == (len(found), found[0]["type"])
 
 

@@ -117,7 +117,7 @@ def routes(worker: Worker) -> list[Any]:
     def show_filter_fields(source: FromQuery[list[str] | None] = None) -> FilterFields:
         return fields_of(worker.recent.newest(source or (), MOST_EVENTS).events)
 
-    @get("/events/recent", role="viewer", sync_to_thread=True)
+    @get("/filters/events", role="viewer", sync_to_thread=True)
     def show_recent_events(source: FromQuery[list[str] | None] = None) -> Sequence[RecentEvent]:
         return [shown(event, fits=True) for event in worker.recent.newest(source or (), _SHOWN).events]
 

@@ -834,23 +834,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/events/recent": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** ShowRecentEvents */
-        get: operations["ApiV1EventsRecentShowRecentEvents"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/v1/filters/check": {
         parameters: {
             query?: never;
@@ -862,6 +845,23 @@ export interface paths {
         put?: never;
         /** CheckFilter */
         post: operations["ApiV1FiltersCheckCheckFilter"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/filters/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ShowRecentEvents */
+        get: operations["ApiV1FiltersEventsShowRecentEvents"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -7199,46 +7199,6 @@ export interface operations {
             };
         };
     };
-    ApiV1EventsRecentShowRecentEvents: {
-        parameters: {
-            query?: {
-                source?: string[] | null;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description It is refused, with step, subject and remedy. */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description It cannot be done now; 503 says that the same may succeed later. */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Request fulfilled, document follows */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["RecentEvent"][];
-                };
-            };
-        };
-    };
     ApiV1FiltersCheckCheckFilter: {
         parameters: {
             query?: never;
@@ -7277,6 +7237,46 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["FilterChecked"];
+                };
+            };
+        };
+    };
+    ApiV1FiltersEventsShowRecentEvents: {
+        parameters: {
+            query?: {
+                source?: string[] | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is refused, with step, subject and remedy. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It cannot be done now; 503 says that the same may succeed later. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecentEvent"][];
                 };
             };
         };
