@@ -12,6 +12,7 @@ import pytest
 
 from headrace.alerts.shown import AlertShown, ChannelShown, Holding
 from headrace.console import attention
+from headrace.console.books import HourBooks
 from headrace.console.source_shown import KeyShown, SourceEntry, SourceShown
 from headrace.console.status import ArchiveStatus, DestinationStatus, WarehouseState, WarehouseStatus
 from headrace.delivery.arrived import HourOfSource
@@ -103,13 +104,16 @@ def test_warehouses_say_why_they_stand_still_and_how_late_they_are() -> None:
     assert [("bad", True)] == [(one.severity, "no such user" in one.subject) for one in stopped]
     late = list(attention.of_warehouse(warehouse({"pending": 5_000}, lag_seconds=900.0)))
     assert ["House: it is 15 minutes behind, 5,000 events wait"] == [one.subject for one in late]
+    hour = HourBooks("mails", NOW, 5, 0, 2, 0, 0, 3, 0, is_balanced=True)
+    lost = list(attention.of_warehouse(msgspec.structs.replace(warehouse(), hours=(hour,))))
+    assert ["/warehouses/house/loads?show=rejected"] == [one.href for one in lost]
 
 
 def test_destinations_say_what_fails_and_what_ends_soon() -> None:
     disabled = DestinationStatus("hook", "webhook", "Hook", "disabled", "401 from the tool", failed=3)
     warning = "destination hook: the service account expires in 9 days; make a new one"
     found = list(attention.of_destination(disabled, [warning]))
-    assert [("bad", "/destinations/hook"), ("warning", "/delivery/hook"), ("warning", "/destinations/hook/settings")] == [
+    assert [("bad", "/destinations/hook"), ("warning", "/destinations/hook/dead-letters"), ("warning", "/destinations/hook/settings")] == [
         (one.severity, one.href) for one in found
     ]  # fmt: skip
     assert ("Hook: the service account expires in 9 days", "make a new one") == (found[2].subject, found[2].remedy)

@@ -133,7 +133,7 @@ def of_warehouse(status: WarehouseStatus) -> Iterator[Concern]:
             step="warehouse",
             subject=f"{state.nickname}: {_events(rejected)} of the last 24 hours could not become rows",
             remedy="See why, and correct the events where they are sent.",
-            href=f"{href}/rejected",
+            href=f"{href}/loads?show=rejected",
         )
     if state.discards:
         yield Concern(
@@ -173,7 +173,7 @@ def of_destination(status: DestinationStatus, warnings: Sequence[str]) -> Iterat
             step="delivery",
             subject=f"{status.nickname}: {_events(status.failed)} of the last 24 hours failed for good",
             remedy="See the reasons, mend them, and send these events again.",
-            href=f"/delivery/{status.slug}",
+            href=f"{href}/dead-letters",
         )
     for warning in warnings:
         subject, _, remedy = warning.removeprefix(f"destination {status.slug}: ").partition("; ")

@@ -2,8 +2,8 @@ import { session, type Role } from '../../lib/session.svelte'
 
 export const ROLES: readonly { value: Role; text: string; sentence: string }[] = [
   { value: 'viewer', text: 'Viewer', sentence: 'looks at everything, asks in SQL, makes reports' },
-  { value: 'editor', text: 'Editor', sentence: 'all that, and changes sources, destinations, warehouses, alerts and saved things, and sends again' },
-  { value: 'admin', text: 'Admin', sentence: 'all that, and people, tokens of others, the audit trail, configuration as a file' },
+  { value: 'editor', text: 'Editor', sentence: 'all that, and changes sources, destinations, alerts, the e-mail model and saved things, says what warehouses load, and sends again' },
+  { value: 'admin', text: 'Admin', sentence: 'all that, and adds and removes warehouses and changes their settings, removes sources, sets up Python and Kafka destinations, people, tokens of others, the audit trail, configuration as a file' },
   { value: 'owner', text: 'Owner', sentence: 'everything, other owners included' },
 ]
 
