@@ -21,8 +21,8 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS: Final = 0.4
 LOOKS: Final = 40
-"""So often between two polls the workspace is looked at for a key that is refused otherwise: a look takes about 0.3 ms of the loop's time, and
-whoever knows no key may ask as often as he likes."""
+"""For so many keys between two polls the workspace is looked at before they are refused, once for each: a look takes about 0.3 ms of the
+loop's time, and whoever knows no key may ask as often as he likes. An old key that many still send takes one."""
 
 
 class _View(NamedTuple):
@@ -42,7 +42,7 @@ class Doors:
         self._revision = -1
         self._view: _View
         self._renewing = threading.Lock()
-        self._looks_left = LOOKS
+        self._looked_for: set[str] = set()
         self.renew()
 
     def renew(self) -> None:
@@ -62,17 +62,20 @@ class Doors:
         try:
             return self._opened(key)
         except RequestError:
-            if not key or not self._looked_again():
+            if not key or not self._looked_again(key):
                 raise
-            return self._opened(key)
+            kind = self._opened(key)
+            self._looked_for.discard(key)
+            return kind
 
-    def _looked_again(self) -> bool:
-        if not self._looks_left:
+    def _looked_again(self, key: str) -> bool:
+        if key in self._looked_for or len(self._looked_for) >= LOOKS:
             return False
-        self._looks_left -= 1
+        self._looked_for.add(key)
         try:
             self.renew()
-        except Exception:  # noqa: BLE001 - `watch` tells it; a client whose key is refused would drop its events
+        except Exception:  # noqa: BLE001 - whatever hinders the reading: `watch` tells it, and a client whose key is refused would drop its events
+            self._looked_for.discard(key)
             text = (
                 "collector: the workspace cannot be read, so it is not known whether there is such a key; see its log"
             )
@@ -110,7 +113,7 @@ class Doors:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            self._looks_left = LOOKS
+            self._looked_for.clear()
             try:
                 await loop.run_in_executor(None, self.renew)
             except Exception:
